@@ -1,0 +1,45 @@
+# The recipes of this repository. `just` itself comes with the development dependencies: `uv run just demo`.
+
+_default:
+    @just --list
+
+# Watch one agent make an allowed call and a denied one, on embedded defaults
+demo *ARGS:
+    @uv run --quiet callgate demo {{ARGS}}
+
+# Every test that needs nothing beyond the package index
+test *ARGS:
+    uv run pytest -m "not spire" {{ARGS}}
+
+# Lint, format, types and the borders between packages
+check:
+    uv run ruff check
+    uv run ruff format --check
+    uv run mypy
+    uv run lint-imports
+
+# Mend what ruff can mend
+fix:
+    uv run ruff check --fix
+    uv run ruff format
+
+# CPU time a call, calls a second, latency, and where the time goes
+bench *ARGS:
+    uv run python tests/bench/bench.py {{ARGS}}
+
+# The same story against a real SPIRE server and agent
+test-spire *ARGS:
+    spire/build
+    uv run pytest -m spire {{ARGS}}
+
+# Start a SPIRE server and agent of our own and register the demo's workloads
+spire-up:
+    spire/up
+
+# Stop them
+spire-down:
+    spire/down
+
+# Check that the documentation's links and command lines are true
+docs:
+    uv run python docs/check.py

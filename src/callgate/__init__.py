@@ -1,0 +1,1 @@
+"""callgate: a zero-trust gate for AI agents' tool calls."""

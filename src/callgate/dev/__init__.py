@@ -1,0 +1,1 @@
+"""Embedded defaults for development and the demo."""

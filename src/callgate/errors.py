@@ -1,0 +1,222 @@
+"""Why a call was refused, and what the caller is told about it.
+
+A refusal is a value (`Refusal`), a fault of the machine or of our own is an exception (`GatewayError`).
+Every refusal has one stable `Reason`, and `ANSWERS` is the only place that says what a reason looks like on the
+wire.  A policy refusal is HTTP 200 with a JSON-RPC error, because several MCP clients end the whole session on any
+other status (docs/adr/0002).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+# JSON-RPC codes of our own stand outside -32768..-32000: MCP 2026-07-28 reserves -32020..-32099 and closes the rest.
+RPC_IDENTITY = -31401
+RPC_DENIED = -31403
+RPC_UPSTREAM = -31502
+RPC_UNAVAILABLE = -31503
+# JSON-RPC 2.0, section 5.1.
+RPC_PARSE = -32700
+RPC_INVALID_REQUEST = -32600
+RPC_METHOD_NOT_FOUND = -32601
+RPC_INVALID_PARAMS = -32602
+# MCP 2026-07-28, basic/transports, "Server Validation".
+RPC_HEADER_MISMATCH = -32020
+RPC_UNSUPPORTED_REVISION = -32022
+
+
+class GatewayError(Exception):
+    """A fault of the gate or of what it stands on; never the caller's doing."""
+
+
+class Reason(StrEnum):
+    """Stable codes: they are in traces, refusals and dashboards, so one is never renamed or reused."""
+
+    # accept
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    GATE_NOT_READY = "gate_not_ready"
+    GATE_SHUTTING_DOWN = "gate_shutting_down"
+    TLS_HANDSHAKE_TIMEOUT = "tls_handshake_timeout"
+    TLS_HANDSHAKE_FAILED = "tls_handshake_failed"
+    TLS_PROTOCOL_VERSION = "tls_protocol_version"
+    TLS_NO_CERTIFICATE = "tls_no_certificate"
+    TLS_CERTIFICATE_UNTRUSTED = "tls_certificate_untrusted"
+    TLS_CERTIFICATE_EXPIRED = "tls_certificate_expired"
+    TLS_CERTIFICATE_NOT_YET_VALID = "tls_certificate_not_yet_valid"
+    TLS_SESSION_RESUMED = "tls_session_resumed"
+    # authenticate
+    IDENTITY_UNAVAILABLE = "identity_unavailable"
+    SVID_MALFORMED = "svid_malformed"
+    SVID_CHAIN_TOO_LONG = "svid_chain_too_long"
+    SVID_NO_URI = "svid_no_uri"
+    SVID_SEVERAL_URIS = "svid_several_uris"
+    SVID_ID_INVALID = "svid_id_invalid"
+    SVID_ROOT_PATH = "svid_root_path"
+    SVID_IS_CA = "svid_is_ca"
+    SVID_KEY_USAGE = "svid_key_usage"
+    SVID_EXTENDED_KEY_USAGE = "svid_extended_key_usage"
+    SVID_SUBJECT = "svid_subject"
+    SVID_WEAK_KEY = "svid_weak_key"
+    SVID_EXPIRED = "svid_expired"
+    SVID_NOT_YET_VALID = "svid_not_yet_valid"
+    SVID_UNTRUSTED = "svid_untrusted"
+    TRUST_DOMAIN_UNKNOWN = "trust_domain_unknown"
+    TRUST_BUNDLE_EMPTY = "trust_bundle_empty"
+    UNEXPECTED_SPIFFE_ID = "unexpected_spiffe_id"
+    TOO_MANY_CONNECTIONS_OF_WORKLOAD = "too_many_connections_of_workload"
+    # read, HTTP
+    HTTP_MALFORMED = "http_malformed"
+    HTTP_VERSION = "http_version"
+    HTTP_TARGET = "http_target"
+    HTTP_HEADER = "http_header"
+    HTTP_HEADER_REPEATED = "http_header_repeated"
+    HTTP_HEAD_TOO_LARGE = "http_head_too_large"
+    HTTP_FRAMING = "http_framing"
+    HTTP_BODY_TOO_LARGE = "http_body_too_large"
+    HTTP_BODY_UNEXPECTED = "http_body_unexpected"
+    HTTP_METHOD = "http_method"
+    HTTP_NOT_FOUND = "http_not_found"
+    HTTP_HOST = "http_host"
+    HTTP_ORIGIN = "http_origin"
+    HTTP_ACCEPT = "http_accept"
+    HTTP_CONTENT_TYPE = "http_content_type"
+    HTTP_CONTENT_ENCODING = "http_content_encoding"
+    HTTP_EXPECTATION = "http_expectation"
+    HTTP_TIMEOUT = "http_timeout"
+    # read, JSON and JSON-RPC
+    JSON_MALFORMED = "json_malformed"
+    JSON_ENCODING = "json_encoding"
+    JSON_DUPLICATE_KEY = "json_duplicate_key"
+    JSON_NUMBER = "json_number"
+    JSON_TOO_DEEP = "json_too_deep"
+    JSON_TOO_LARGE = "json_too_large"
+    RPC_BATCH = "rpc_batch"
+    RPC_INVALID = "rpc_invalid"
+    # identify
+    SERVER_UNKNOWN = "server_unknown"
+    ERA_MIXED = "era_mixed"
+    REVISION_UNSUPPORTED = "revision_unsupported"
+    HEADER_MISMATCH = "header_mismatch"
+    META_INVALID = "meta_invalid"
+    METHOD_NOT_SERVED = "method_not_served"
+    PARAMS_INVALID = "params_invalid"
+    SESSION_MISSING = "session_missing"
+    SESSION_UNKNOWN = "session_unknown"
+    # decide
+    NO_GRANT = "no_grant"
+    DENIED = "denied"
+    # mint
+    MINT_FAILED = "mint_failed"
+    # forward
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_IDENTITY = "upstream_identity"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_CLOSED = "upstream_closed"
+    UPSTREAM_MALFORMED = "upstream_malformed"
+    UPSTREAM_STATUS = "upstream_status"
+    UPSTREAM_REDIRECT = "upstream_redirect"
+    UPSTREAM_REFUSED_TOKEN = "upstream_refused_token"  # noqa: S105  # a reason, no token
+    UPSTREAM_TOO_LARGE = "upstream_too_large"
+    UPSTREAM_MESSAGE = "upstream_message"
+    # respond
+    CLIENT_GONE = "client_gone"
+    CLIENT_STALLED = "client_stalled"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No, and why.
+
+    `detail` is for operators: it is in the trace and never on the wire, holds no argument, token or key, and no more
+    than 200 characters of anything a caller wrote.  `public` is what the protocol wants the caller to know beside the
+    reason (for instance the revisions that are served).
+    """
+
+    reason: Reason
+    detail: str = ""
+    public: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reason looks like to the caller.
+
+    `rpc_code` is None where nothing was read that could be answered in JSON-RPC terms and the protocol asks for a bare
+    HTTP status.  `legacy_http_status` is for revisions up to 2025-11-25, whose clients end the session on a 4xx that
+    2026-07-28 demands.  `closes`: nothing more is read from this connection, because what follows cannot be trusted
+    to start where we think it starts, or because the caller is no longer known.
+    """
+
+    http_status: int
+    rpc_code: int
+    message: str
+    closes: bool = False
+    legacy_http_status: int | None = None
+
+
+def _answers() -> dict[Reason, Answer]:
+    identity = "The caller's identity was not accepted"
+    answers = {
+        reason: Answer(403, RPC_IDENTITY, identity, closes=True)
+        for reason in Reason
+        if reason.startswith(("tls_", "svid_", "trust_")) or reason is Reason.UNEXPECTED_SPIFFE_ID
+    }
+    answers |= {
+        reason: Answer(200, RPC_UPSTREAM, "The tool server failed")
+        for reason in Reason
+        if reason.startswith("upstream_")
+    }
+    answers |= {
+        reason: Answer(400, RPC_PARSE, "The body is not acceptable JSON")
+        for reason in Reason
+        if reason.startswith("json_")
+    }
+    http = "The HTTP request is not acceptable"
+    framing = (Reason.HTTP_MALFORMED, Reason.HTTP_VERSION, Reason.HTTP_TARGET, Reason.HTTP_HEADER)
+    answers |= {reason: Answer(400, RPC_INVALID_REQUEST, http, closes=True) for reason in framing}
+    answers |= {
+        Reason.TOO_MANY_CONNECTIONS: Answer(503, RPC_UNAVAILABLE, "Too many connections", closes=True),
+        Reason.TOO_MANY_CONNECTIONS_OF_WORKLOAD: Answer(429, RPC_UNAVAILABLE, "Too many connections", closes=True),
+        Reason.GATE_NOT_READY: Answer(503, RPC_UNAVAILABLE, "The gate is not ready", closes=True),
+        Reason.GATE_SHUTTING_DOWN: Answer(503, RPC_UNAVAILABLE, "The gate is shutting down", closes=True),
+        Reason.IDENTITY_UNAVAILABLE: Answer(503, RPC_UNAVAILABLE, "The gate has no identity", closes=True),
+        Reason.HTTP_HEADER_REPEATED: Answer(400, RPC_INVALID_REQUEST, http, closes=True),
+        Reason.HTTP_FRAMING: Answer(400, RPC_INVALID_REQUEST, http, closes=True),
+        Reason.HTTP_BODY_UNEXPECTED: Answer(400, RPC_INVALID_REQUEST, http, closes=True),
+        Reason.HTTP_HEAD_TOO_LARGE: Answer(431, RPC_INVALID_REQUEST, "The request head is too large", closes=True),
+        Reason.HTTP_BODY_TOO_LARGE: Answer(413, RPC_INVALID_REQUEST, "The request body is too large", closes=True),
+        Reason.HTTP_METHOD: Answer(405, RPC_INVALID_REQUEST, "Only POST is served here"),
+        Reason.HTTP_NOT_FOUND: Answer(404, RPC_INVALID_REQUEST, "Nothing is served at this path"),
+        Reason.HTTP_HOST: Answer(421, RPC_INVALID_REQUEST, "This gate is not that host", closes=True),
+        Reason.HTTP_ORIGIN: Answer(403, RPC_INVALID_REQUEST, "This origin is not allowed"),
+        Reason.HTTP_ACCEPT: Answer(406, RPC_INVALID_REQUEST, "Accept must name application/json and text/event-stream"),
+        Reason.HTTP_CONTENT_TYPE: Answer(415, RPC_INVALID_REQUEST, "Content-Type must be application/json"),
+        Reason.HTTP_CONTENT_ENCODING: Answer(415, RPC_INVALID_REQUEST, "Content-Encoding is not accepted"),
+        Reason.HTTP_EXPECTATION: Answer(417, RPC_INVALID_REQUEST, "That expectation cannot be met", closes=True),
+        Reason.HTTP_TIMEOUT: Answer(408, RPC_INVALID_REQUEST, "The request took too long to arrive", closes=True),
+        Reason.JSON_TOO_LARGE: Answer(413, RPC_INVALID_REQUEST, "The body is too large"),
+        Reason.RPC_BATCH: Answer(400, RPC_INVALID_REQUEST, "Batches are not accepted"),
+        Reason.RPC_INVALID: Answer(400, RPC_INVALID_REQUEST, "The body is not one JSON-RPC request or notification"),
+        # The same answer as for a path that never was: which servers exist is told only to those with a grant.
+        Reason.SERVER_UNKNOWN: Answer(404, RPC_INVALID_REQUEST, "Nothing is served at this path"),
+        Reason.ERA_MIXED: Answer(400, RPC_INVALID_REQUEST, "The request mixes two MCP revisions"),
+        Reason.REVISION_UNSUPPORTED: Answer(400, RPC_UNSUPPORTED_REVISION, "Unsupported protocol version"),
+        Reason.HEADER_MISMATCH: Answer(400, RPC_HEADER_MISMATCH, "Headers and body do not agree"),
+        Reason.META_INVALID: Answer(400, RPC_INVALID_PARAMS, "params._meta is missing or not acceptable"),
+        Reason.METHOD_NOT_SERVED: Answer(404, RPC_METHOD_NOT_FOUND, "Method not found", legacy_http_status=200),
+        Reason.PARAMS_INVALID: Answer(400, RPC_INVALID_PARAMS, "params are not acceptable", legacy_http_status=200),
+        Reason.SESSION_MISSING: Answer(400, RPC_INVALID_REQUEST, "Mcp-Session-Id is missing"),
+        Reason.SESSION_UNKNOWN: Answer(404, RPC_INVALID_REQUEST, "There is no such session"),
+        Reason.NO_GRANT: Answer(200, RPC_DENIED, "Denied by policy"),
+        Reason.DENIED: Answer(200, RPC_DENIED, "Denied by policy"),
+        Reason.MINT_FAILED: Answer(503, RPC_UNAVAILABLE, "The gate cannot serve this call"),
+        Reason.CLIENT_GONE: Answer(499, RPC_UNAVAILABLE, "The caller went away", closes=True),
+        Reason.CLIENT_STALLED: Answer(499, RPC_UNAVAILABLE, "The caller stopped reading", closes=True),
+        Reason.INTERNAL: Answer(500, RPC_UNAVAILABLE, "The gate failed", closes=True),
+    }
+    return answers
+
+
+ANSWERS: Mapping[Reason, Answer] = MappingProxyType(_answers())

@@ -1,0 +1,1 @@
+"""Which credential one call carries."""

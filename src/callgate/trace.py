@@ -1,0 +1,132 @@
+"""The decision path of one call, as one value.
+
+Spans, the body of a refusal and what `callgate demo` prints are projections of a `DecisionTrace`; nothing logs beside
+it.  A stage that was passed leaves exactly one `StageRecord`, in order; the last record is the one that refused, or
+`respond`.  Pure: times and identifiers come in as parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+AttributeValue = str | bool | int | float | tuple[str, ...]
+
+
+class Stage(StrEnum):
+    """The stages of docs/architecture.md, in the order in which a call passes them."""
+
+    ACCEPT = "accept"
+    AUTHENTICATE = "authenticate"
+    READ = "read"
+    IDENTIFY = "identify"
+    DECIDE = "decide"
+    MINT = "mint"
+    FORWARD = "forward"
+    RESPOND = "respond"
+
+
+class Outcome(StrEnum):
+    """How a stage ended.  `FAILED` is the tool server's or the network's doing, `REFUSED` is ours."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule that was looked at, and what came of it.
+
+    `why` is one short sentence for a person ("tool matches get_*", "workload is not spiffe://acme.test/ns/ops/**").
+    """
+
+    rule: str
+    kind: str
+    matched: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage found.
+
+    `started_ns`, `ended_ns`: Unix time in nanoseconds.  `reason` is a `Reason` value where the stage did not end OK,
+    else "".  `detail` is for operators.  `attributes` carry OpenTelemetry names and bounded values; never an argument,
+    a token or a key.
+    """
+
+    stage: Stage
+    outcome: Outcome
+    started_ns: int
+    ended_ns: int
+    reason: str = ""
+    detail: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def step(self) -> str:
+        """The entry in `callgate.decision.path`: `decide=ok`, `decide=refused:no_grant`."""
+        return f"{self.stage}={self.outcome}:{self.reason}" if self.reason else f"{self.stage}={self.outcome}"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceParent:
+    """A W3C Trace Context `traceparent` (level 1), and the tracestate that came with it ("" where none did)."""
+
+    trace_id: int
+    span_id: int
+    sampled: bool
+    state: str = ""
+
+
+@dataclass(slots=True)
+class DecisionTrace:
+    """The path of one request, or of one connection that never became a request.
+
+    Grows by `add` alone.  `trace_id` is 128 bits, the span ids 64; all are chosen when the request begins, because the
+    tool server is told of `client_span_id` long before a span is made.  `decision_id` names this decision in refusals,
+    tokens (`txn`) and records.
+    """
+
+    decision_id: str
+    trace_id: int
+    server_span_id: int
+    authorize_span_id: int
+    mint_span_id: int
+    client_span_id: int
+    started_ns: int
+    ended_ns: int = 0
+    parent: TraceParent | None = None
+    link: TraceParent | None = None
+    records: list[StageRecord] = field(default_factory=list)
+
+    def add(self, record: StageRecord) -> None:
+        """Append what the next stage found."""
+        self.records.append(record)
+
+    def join(self, remote: TraceParent, *, trusted: bool) -> None:
+        """Continue the caller's trace, or only link to it where the caller is of another trust domain.
+
+        A foreign context must not choose our trace id, nor decide what is sampled.
+        """
+        if trusted:
+            self.parent, self.trace_id = remote, remote.trace_id
+        else:
+            self.link = remote
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The ordered steps: `("accept=ok", "authenticate=ok", …)`."""
+        return tuple(record.step for record in self.records)
+
+    @property
+    def decision(self) -> str:
+        """`allow` once `decide` let the call through, else `deny`: a call that never got there is denied, too."""
+        decided = any(r.stage is Stage.DECIDE and r.outcome is Outcome.OK for r in self.records)
+        return "allow" if decided else "deny"
+
+    @property
+    def reason(self) -> str:
+        """The `Reason` of the first stage that did not end OK, or ""."""
+        return next((r.reason for r in self.records if r.outcome is not Outcome.OK), "")
