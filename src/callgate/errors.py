@@ -57,6 +57,7 @@ class Reason(StrEnum):
     SVID_KEY_USAGE = "svid_key_usage"
     SVID_EXTENDED_KEY_USAGE = "svid_extended_key_usage"
     SVID_SUBJECT = "svid_subject"
+    SVID_CRITICAL_EXTENSION = "svid_critical_extension"
     SVID_WEAK_KEY = "svid_weak_key"
     SVID_EXPIRED = "svid_expired"
     SVID_NOT_YET_VALID = "svid_not_yet_valid"

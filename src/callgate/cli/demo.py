@@ -1,0 +1,103 @@
+"""`callgate demo`: watch an allowed call and a denied one next to it, and read both decision paths."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import trio
+from opentelemetry.sdk.resources import Resource
+
+from callgate.cli.tree import render
+from callgate.errors import GatewayError
+from callgate.telemetry.export import Telemetry
+from callgate.telemetry.logs import set_up_logging
+from callgate.telemetry.otlp import span_exporter
+
+if TYPE_CHECKING:
+    from callgate.dev.demo import Stage
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave everything running, and print how to call it.")
+@click.option("--traces", is_flag=True, help="Also start a trace viewer (Arize Phoenix) and send the traces there.")
+def demo(keep: bool, traces: bool) -> None:  # flags of the command line
+    """Show the gate at work on embedded defaults: no configuration, no SPIRE, nothing set up beforehand.
+
+    With --traces the first start installs the viewer into an environment of its own, which takes a while and
+    some 600 MB; the next start finds it there.  It implies --keep.
+    """
+    set_up_logging(level=logging.WARNING)
+    try:
+        # Needs the extra `demo`.
+        import callgate.dev.demo  # noqa: F401, PLC0415
+    except ImportError as missing:
+        raise click.ClickException(f"{missing}: the demo needs its extra, pip install 'callgate[demo]'") from None
+    # A socket's path may have 107 bytes: the system's own temporary directory may be too deep for that.
+    with tempfile.TemporaryDirectory(
+        prefix="callgate-", dir="/tmp" if len(tempfile.gettempdir()) > 40 else None
+    ) as name:
+        try:
+            trio.run(_play, Path(name), keep or traces, traces)
+        except* GatewayError as group:
+            raise click.ClickException("; ".join(str(error) for error in group.exceptions)) from None
+        except* KeyboardInterrupt:
+            click.echo("\nstopped")
+
+
+async def _play(directory: Path, keep: bool, traces: bool) -> None:
+    from callgate.dev import demo as story  # noqa: PLC0415  # needs the extra `demo`
+    from callgate.dev.trace_viewer import PROJECT, viewer  # noqa: PLC0415
+
+    colour = sys.stdout.isatty()
+    telling = story.Telling(click.echo, lambda trace: click.echo(_indented(render(trace, colour=colour))))
+    async with AsyncExitStack() as running:
+        telling.say("callgate demo\n")
+        shown = None
+        if traces:
+            web, grpc = story.free_ports(2)
+            shown = await running.enter_async_context(viewer(directory, (web, grpc), telling.say))
+        telemetry = _telemetry(shown.url if shown else None, PROJECT)
+        running.push_async_callback(trio.to_thread.run_sync, telemetry.close)
+        stage = await running.enter_async_context(story.set_up(directory, telling, telemetry.record))
+        allowed, denied = await story.tell_story(stage, telling)
+        if shown is not None:
+            telling.say("\nThe two decisions in the trace viewer:")
+            for word, trace in (("allowed", allowed), ("denied", denied)):
+                await shown.wait_for(trace)
+                telling.say(f"  {word:<8} {shown.address_of(trace)}")
+        if keep:
+            _tell_how_to_call(telling.say, stage)
+            await trio.sleep_forever()
+        telling.say("\nThe same, left running to play with: callgate demo --keep")
+
+
+def _telemetry(otlp_url: str | None, project: str) -> Telemetry:
+    if otlp_url is None:
+        return Telemetry()
+    return Telemetry(
+        span_exporter(otlp_url), Resource({"service.name": "callgate", "openinference.project.name": project})
+    )
+
+
+def _tell_how_to_call(say: Callable[[str], None], stage: "Stage") -> None:
+    admin = f"http://{stage.addresses.admin}"
+    say(f"""
+Everything is still running; Ctrl-C ends it.
+  configuration   {stage.directory}/callgate.yaml, {stage.directory}/policy.yaml
+  ready?          curl {admin}/readyz
+  keys            curl {admin}/.well-known/jwks.json
+  an agent        SPIFFE_ENDPOINT_SOCKET={stage.api.endpoint("refund-agent")} \\
+                    uv run examples/agent.py {stage.url} get_invoice '{{"number": "INV-1001"}}'
+  another         SPIFFE_ENDPOINT_SOCKET={stage.api.endpoint("auditor")} \\
+                    uv run examples/agent.py {stage.url} close_month '{{"month": "2026-10"}}'
+Each call's decision path is printed here as it happens.
+""")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"     {line}" for line in text.splitlines())

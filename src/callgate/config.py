@@ -1,0 +1,243 @@
+"""callgate.yaml: where things are.  Who may do what stands in the policy file that it names.
+
+Pure: it reads text.  The whole file is refused for one mistake in it, and all of them are told at once.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from callgate.addresses import Address, Url, check_authority, parse_address
+from callgate.identity.endpoint import InvalidEndpoint, parse_endpoint
+from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from callgate.policy.model import ServerName, TokenSeconds
+from callgate.tokens.claims import DEFAULT_TTL_S
+from callgate.yaml_model import Items, Seconds, StrictModel, read_model
+from callgate.yaml_strict import Document, Problem, load
+
+MAX_SERVERS: Final = 1_000
+# SPIFFE Workload API: hints of more than 1024 bytes SHOULD NOT be supported.
+MAX_HINT_CHARACTERS: Final = 1_024
+
+# RFC 8707, section 2: "an absolute URI [...] MUST NOT include a fragment component".
+_AUDIENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]{1,2000}")
+
+
+def _address(value: object) -> Address:
+    if not isinstance(value, str):
+        raise ValueError("must be an address and a port, as in 0.0.0.0:8443 or '[::]:8443'")  # noqa: TRY004  # pydantic's
+    return parse_address(value)
+
+
+def _check_url(text: str) -> Url:
+    url = Url.parse(text)
+    if url.scheme == "http" and not url.is_loopback:
+        raise ValueError("must start with https://; http is for this machine alone (127.0.0.1, [::1], localhost)")
+    return url
+
+
+def _check_issuer(text: str) -> str:
+    # RFC 8414, section 2: "using the https scheme with no query or fragment components"; section 3 puts the metadata
+    # of an issuer with a path elsewhere than where it is served here.
+    if _check_url(text).path:
+        raise ValueError("must end with its host or port: no path, no '/' at the end")
+    return text
+
+
+def _check_server_url(text: str) -> str:
+    return _check_url(text).text
+
+
+def _check_origin(text: str) -> str:
+    # RFC 6454, section 6.2: scheme "://" host [ ":" port ], the port only where it is not the scheme's own.
+    url = Url.parse(text)
+    if text != f"{url.scheme}://{url.authority}":
+        raise ValueError(f"must be an origin as browsers send it, such as {url.scheme}://{url.authority}")
+    return text
+
+
+def _check_collector(text: str) -> str:
+    return Url.parse(text).text
+
+
+def _check_workload_api(text: str) -> str:
+    try:
+        return parse_endpoint(text).address
+    except InvalidEndpoint as error:
+        raise ValueError(f"cannot be used: {error}") from error
+
+
+def _check_audience(text: str) -> str:
+    if _AUDIENCE.fullmatch(text) is None:
+        raise ValueError("must be an absolute URI without a fragment (RFC 8707)")
+    return text
+
+
+def _spiffe_id(value: object) -> SpiffeId:
+    try:
+        found = SpiffeId.parse(value if isinstance(value, str) else "")
+    except InvalidSpiffeId as error:
+        raise ValueError("must be a SPIFFE ID, such as spiffe://acme.test/tools/ledger") from error
+    if not found.path:
+        raise ValueError("must be a workload's SPIFFE ID; this one names a whole trust domain")
+    return found
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_address)]
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Bytes = Annotated[int, Field(ge=1024, le=1024**3)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+LimitSeconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600, allow_inf_nan=False)]
+ListScopes = Literal["minimal", "granted"]
+
+
+class TokenConfig(StrictModel):
+    """What a tool server expects of its tokens; `tokens.claims.TokenTarget` says more.
+
+    `audience`: the server's `url` unless it is given.
+    """
+
+    audience: Annotated[str, AfterValidator(_check_audience)] = ""
+    ttl_s: TokenSeconds = Field(default=DEFAULT_TTL_S, alias="ttl")
+    typ: Literal["at+jwt", "JWT"] = "at+jwt"
+    list_scopes: ListScopes = "minimal"
+
+
+class TimeoutsConfig(StrictModel):
+    """How long a tool server may take, in seconds; written as durations (`5s`, `2m`)."""
+
+    connect_s: Seconds = Field(default=5, alias="connect", le=60, description="TCP and TLS on one network take 1 s")
+    first_byte_s: Seconds = Field(default=60, alias="first_byte", le=3600, description="until the answer begins")
+    total_s: Seconds = Field(default=300, alias="total", le=86_400, description="until it ends, streams included")
+
+
+class ServerConfig(StrictModel):
+    """One tool server.
+
+    `identity` is the SPIFFE ID that its SVID must have; without it the server's certificate is checked by Web PKI.
+    """
+
+    url: Annotated[str, AfterValidator(_check_server_url)]
+    identity: Annotated[SpiffeId | None, BeforeValidator(_spiffe_id)] = None
+    token: TokenConfig = Field(default_factory=TokenConfig, validate_default=True)
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
+
+    @field_validator("identity")
+    @classmethod
+    def _identity_needs_tls(cls, identity: SpiffeId | None, info: ValidationInfo) -> SpiffeId | None:
+        if str(info.data.get("url", "")).startswith("http:"):
+            raise ValueError("cannot be checked over http: a server proves its identity in TLS")
+        return identity
+
+    @field_validator("token")
+    @classmethod
+    def _audience_is_the_url(cls, token: TokenConfig, info: ValidationInfo) -> TokenConfig:
+        # RFC 8707, section 2: the resource is named by the URI at which it is reached.
+        return token if token.audience else token.model_copy(update={"audience": info.data.get("url", "")})
+
+
+def _tls_by_place(found: dict[str, Any]) -> Literal["svid", "off"]:
+    return "off" if found["listen"].is_loopback else "svid"
+
+
+class AdminConfig(StrictModel):
+    """The second listener: JWKS, metadata, health and readiness, without client certificates.
+
+    `tls`: "svid" serves it with the gate's own SVID; "off" is the default on loopback alone.
+    """
+
+    listen: ListenAddress = Address("127.0.0.1", 8444)
+    tls: Literal["svid", "off"] = Field(default_factory=_tls_by_place)
+
+
+class TelemetryConfig(StrictModel):
+    """`otlp`: the base URL of an OTLP/HTTP collector; without it the environment is asked, and else nothing is sent."""
+
+    otlp: Annotated[str, AfterValidator(_check_collector)] | None = None
+    service_name: Text = "callgate"
+
+
+class LimitsConfig(StrictModel):
+    """How much the gate takes on, and how long it waits.  Seconds may have fractions."""
+
+    max_connections: Count = Field(
+        default=1_000, description="34 KiB each; more stay in the kernel's queue or are shed"
+    )
+    max_connections_per_workload: Count = Field(default=64, description="one workload cannot use up all of them")
+    max_head_bytes: Bytes = Field(default=16 * 1024, description="every MCP client's head many times over")
+    max_body_bytes: Bytes = Field(default=1024**2, description="a call with a document as an argument")
+    max_answer_bytes: Bytes = Field(default=4 * 1024**2, description="an answer with images in base64")
+    max_event_bytes: Bytes = Field(default=1024**2, description="one event of a stream is held as a whole")
+    handshake_s: LimitSeconds = Field(default=10, description="a handshake takes 1 ms and two round trips")
+    head_s: LimitSeconds = Field(default=10, description="a head that trickles holds a connection (slowloris)")
+    body_s: LimitSeconds = Field(default=30, description="1 MiB at 35 KiB/s")
+    idle_s: LimitSeconds = Field(default=15, description="between two requests of a connection that is kept alive")
+    write_stall_s: LimitSeconds = Field(default=30, description="a reader that takes nothing for so long is gone")
+    requests_per_connection: Count = Field(default=1_000, description="then a new handshake spreads load anew")
+    drain_s: LimitSeconds = Field(default=10, description="within the 30 s that Kubernetes waits after SIGTERM")
+    session_max_age_s: LimitSeconds = Field(default=24 * 3600, description="a legacy session; clients then start anew")
+
+
+class Config(StrictModel):
+    """The whole file."""
+
+    listen: ListenAddress
+    workload_api: Annotated[str, AfterValidator(_check_workload_api)] | None = None
+    svid_hint: Annotated[str, Field(min_length=1, max_length=MAX_HINT_CHARACTERS)] | None = None
+    issuer: Annotated[str, AfterValidator(_check_issuer)]
+    policy: Annotated[Text, Field(description="path of the policy file, relative to this file's folder")]
+    authorities: Items[Annotated[str, AfterValidator(check_authority)]] | None = Field(default=None, min_length=1)
+    allowed_origins: Items[Annotated[str, AfterValidator(_check_origin)]] = ()
+    admin: AdminConfig = Field(default_factory=AdminConfig)
+    servers: Mapping[ServerName, ServerConfig] = Field(min_length=1, max_length=MAX_SERVERS)
+    telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+
+    @field_validator("admin")
+    @classmethod
+    def _two_listeners(cls, admin: AdminConfig, info: ValidationInfo) -> AdminConfig:
+        if admin.listen.port and admin.listen == info.data.get("listen"):
+            raise ValueError("must listen elsewhere than the gate itself: it asks for no client certificate")
+        return admin
+
+    @field_validator("servers")
+    @classmethod
+    def _frozen(cls, servers: Mapping[str, ServerConfig]) -> Mapping[str, ServerConfig]:
+        return MappingProxyType(servers)
+
+    def authorities_at(self, port: int) -> frozenset[str]:
+        """What the Host header may say when the gate listens on `port`, in lower case.
+
+        `authorities` as they are, or else the issuer's, with its own port and with this one; and on loopback or all
+        addresses this machine's own names, so that a trial run needs no configuration.
+        """
+        if self.authorities is not None:
+            return frozenset(self.authorities)
+        issuer = Url.parse(self.issuer)
+        hosts = [issuer.host]
+        if self.listen.is_loopback or self.listen.is_wildcard:
+            hosts += ["localhost", "127.0.0.1", "::1"]
+        found = {issuer.authority, *(str(Address(host, port)) for host in hosts)}
+        # RFC 9110, section 4.2.2: without a port, https means 443, and clients leave it out.
+        return frozenset(found | {Url("", "https", host, port, "").authority for host in hosts})
+
+
+def load_config(text: str, filename: str) -> Config | tuple[Problem, ...]:
+    """Read callgate.yaml, or say all that is wrong with it."""
+    return read_model(text, filename, Config)
+
+
+def outline(text: str, filename: str) -> tuple[str | None, frozenset[str] | None]:
+    """The policy's path and the servers' names, as far as a refused file tells them; None where it does not.
+
+    For telling people of the mistakes in both files at once; nothing is served with it.
+    """
+    document = load(text, filename)
+    value = document.value if isinstance(document, Document) else None
+    if not isinstance(value, dict):
+        return None, None
+    policy, servers = value.get("policy"), value.get("servers")
+    return (policy if isinstance(policy, str) else None), (frozenset(servers) if isinstance(servers, dict) else None)

@@ -1,0 +1,322 @@
+"""The demo: an agent that holds no secret calls tools through a real gate, on embedded defaults.
+
+Everything but the source of trust is what production uses: the development Workload API stands where SPIRE's agent
+stands, and the rest (mutual TLS, decisions, tokens, a FastMCP tool server, the official MCP client) is real.
+"""
+
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from callgate.config import Config, load_config
+from callgate.dev.agent import (
+    Allowed,
+    CallTool,
+    CannotReachGate,
+    Denied,
+    Listed,
+    ListTools,
+    Step,
+    StepResult,
+    agent_context,
+    context_without_svid,
+    open_agent,
+    run_step,
+)
+from callgate.dev.workload_api import DevWorkloadApi
+from callgate.errors import GatewayError, Reason
+from callgate.identity.source import X509Source
+from callgate.identity.spiffe_id import SpiffeId
+from callgate.identity.trust import X509Context
+from callgate.policy.compile import Policy, load_policy
+from callgate.service import Addresses, Service
+from callgate.trace import DecisionTrace
+
+GATE_ID = "spiffe://acme.test/gate"
+AGENT_ID = "spiffe://acme.test/ns/billing/sa/refund-agent"
+AUDITOR_ID = "spiffe://acme.test/ns/ops/sa/auditor"
+ISSUER = "https://gate.acme.test"
+AUDIENCE = "https://ledger.acme.test/mcp"
+# What starting one part may take on a slow laptop.
+PATIENCE_S = 30.0
+
+CONFIG = """\
+# The gate: where things are.
+listen: 127.0.0.1:{gate_port}
+workload_api: {workload_api}
+issuer: {issuer}
+policy: policy.yaml
+admin: {{listen: "127.0.0.1:{admin_port}"}}
+servers:
+  ledger:
+    url: http://127.0.0.1:{ledger_port}/mcp
+    # list_scopes: FastMCP shows a tool in its list only to a token that has the tool's scope.
+    token: {{audience: "{audience}", ttl: 20s, list_scopes: granted}}
+"""
+
+POLICY = f"""\
+# Who may do what. What is not granted is denied, and a denial beats every grant.
+version: 1
+trust_domains: [acme.test]
+grants:
+  - id: billing-reads-invoices
+    workloads: [spiffe://acme.test/ns/billing/sa/*]
+    server: ledger
+    tools: [list_invoices, get_invoice]
+    scopes: [ledger.read]
+  - id: refund-agent-refunds
+    workloads: [{AGENT_ID}]
+    server: ledger
+    tools: [refund, wipe_ledger]
+    scopes: [ledger.refund]
+    ttl: 10s
+  - id: ops-closes-months
+    workloads: [spiffe://acme.test/ns/ops/**]
+    server: ledger
+    tools: [list_invoices, close_month]
+    scopes: [ledger.close]
+denials:
+  - id: nobody-wipes-the-ledger
+    server: ledger
+    tools: [wipe_ledger]
+"""
+
+
+Play = Callable[[Step, StepResult | type[StepResult]], Awaitable[None]]
+
+
+class DemoFailed(GatewayError):  # noqa: N818  # says what happened
+    """A part of the demo could not be started, or the story did not go as it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How the demo speaks: `say` prints a line, `show` prints a decision path."""
+
+    say: Callable[[str], None]
+    show: Callable[[DecisionTrace], None]
+
+
+@dataclass(slots=True)
+class Stage:
+    """The running parts.  `traces` grows with each request."""
+
+    directory: Path
+    api: DevWorkloadApi
+    config: Config
+    addresses: Addresses
+    traces: list[DecisionTrace] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where agents find the ledger."""
+        return f"https://localhost:{self.addresses.agents.port}/ledger/mcp"
+
+    def last(self) -> DecisionTrace:
+        """The trace of the latest request."""
+        return self.traces[-1]
+
+
+@asynccontextmanager
+async def set_up(directory: Path, telling: Telling, record: Callable[[DecisionTrace], None]) -> AsyncIterator[Stage]:
+    """Start the development Workload API, the tool server and the gate; stop them at the end.
+
+    Writes `callgate.yaml` and `policy.yaml` into `directory`.  Raises `DemoFailed`.
+    """
+    workloads = {"gate": GATE_ID, "refund-agent": AGENT_ID, "auditor": AUDITOR_ID}
+    with DevWorkloadApi(directory / "spiffe", workloads, dns_names={"gate": ["localhost"]}) as api:
+        telling.say(f"  ✓ development SPIFFE Workload API   {directory / 'spiffe'}/*.sock")
+        gate_port, admin_port = free_ports(2)
+        async with ledger(f"http://127.0.0.1:{admin_port}/.well-known/jwks.json") as ledger_port:
+            telling.say(f"  ✓ tool server “ledger” (FastMCP)    http://127.0.0.1:{ledger_port}/mcp")
+            text = CONFIG.format(
+                gate_port=gate_port,
+                admin_port=admin_port,
+                ledger_port=ledger_port,
+                workload_api=api.endpoint("gate"),
+                issuer=ISSUER,
+                audience=AUDIENCE,
+            )
+            config, policy = write_files(directory, text)
+            async with gate(config, policy, record) as (addresses, traces):
+                telling.say(f"  ✓ gate as {GATE_ID}   https://localhost:{addresses.agents.port}")
+                yield Stage(directory, api, config, addresses, traces)
+
+
+def write_files(directory: Path, config_text: str) -> tuple[Config, Policy]:
+    """Put the demo's two files where a reader can look at them, and read them as `serve` would."""
+    (directory / "callgate.yaml").write_text(config_text, encoding="utf-8")
+    (directory / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    config = load_config(config_text, "callgate.yaml")
+    if not isinstance(config, Config):
+        raise DemoFailed("; ".join(map(str, config)))
+    policy = load_policy(POLICY, "policy.yaml", frozenset(config.servers))
+    if not isinstance(policy, Policy):
+        raise DemoFailed("; ".join(map(str, policy)))
+    return config, policy
+
+
+@asynccontextmanager
+async def gate(
+    config: Config, policy: Policy, record: Callable[[DecisionTrace], None]
+) -> AsyncIterator[tuple[Addresses, list[DecisionTrace]]]:
+    """A gate of the demo's own process."""
+    traces: list[DecisionTrace] = []
+
+    def take(trace: DecisionTrace) -> None:
+        traces.append(trace)
+        record(trace)
+
+    service = Service(config, policy, take)
+    async with trio.open_nursery() as nursery:
+        addresses: Addresses = await nursery.start(service.run)
+        with trio.move_on_after(PATIENCE_S) as waiting:
+            await service.wait_ready()
+        if waiting.cancelled_caught:
+            raise DemoFailed("; ".join(service.readiness().missing))
+        yield addresses, traces
+        service.stop()
+
+
+@asynccontextmanager
+async def ledger(jwks_uri: str) -> AsyncIterator[int]:
+    """The tool server as a process of its own; yields its port."""
+    command = [sys.executable, "-m", "callgate.dev.ledger", "--port", "0"]
+    command += ["--issuer", ISSUER, "--jwks-uri", jwks_uri, "--audience", AUDIENCE]
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(
+            lambda task_status: trio.run_process(
+                command, stdout=subprocess.PIPE, capture_stdout=False, check=False, task_status=task_status
+            )
+        )
+        try:
+            yield await _announced_port(process)
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+
+
+async def _announced_port(process: trio.Process) -> int:
+    assert process.stdout is not None  # noqa: S101  # asked for above
+    said = b""
+    with trio.move_on_after(PATIENCE_S):
+        while b"\n" not in said:
+            received = await process.stdout.receive_some(1024)
+            if not received:
+                break
+            said += received
+    word, _, port = said.decode(errors="replace").strip().partition(" ")
+    if word != "ready":
+        raise DemoFailed("the tool server did not start; is the extra installed? pip install 'callgate[demo]'")
+    return int(port)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now: gate and tool server have to know each other's before either runs."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [sock.getsockname()[1] for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+@asynccontextmanager
+async def identity_of(api: DevWorkloadApi, name: str) -> AsyncIterator[X509Context]:
+    """What a workload asks its Workload API for at start."""
+    source = X509Source(api.endpoint(name))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(source.run)
+        with trio.fail_after(PATIENCE_S):
+            await source.wait_ready()
+        if source.current is None:
+            raise DemoFailed(source.problem)
+        yield source.current
+        nursery.cancel_scope.cancel()
+
+
+async def tell_story(stage: Stage, telling: Telling) -> tuple[DecisionTrace, DecisionTrace]:
+    """Play the story; returns the traces of the allowed call and of the denied one.  Raises `DemoFailed`."""
+    allowed, denied = await _the_agent(stage, telling)
+    await _the_auditor(stage, telling)
+    await _a_caller_without_svid(stage, telling)
+    return allowed, denied
+
+
+async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, DecisionTrace]:
+    telling.say(f"\n1  {AGENT_ID}\n   opens one session. It holds no secret, only the SVID of its workload.\n")
+    async with identity_of(stage.api, "refund-agent") as identity, _session(stage, identity, telling) as play:
+        await play(ListTools(), Listed(("list_invoices", "get_invoice", "refund")))
+        await play(CallTool("get_invoice", {"number": "INV-1001"}), Allowed)
+        allowed = stage.last()
+        telling.show(allowed)
+        telling.say("\n   The call next to it, in the same session:\n")
+        await play(CallTool("wipe_ledger"), Denied)
+        denied = stage.last()
+        telling.show(denied)
+        telling.say("\n   The session goes on:\n")
+        await play(CallTool("refund", {"number": "INV-1001", "amount": 20}), Allowed)
+    return allowed, denied
+
+
+async def _the_auditor(stage: Stage, telling: Telling) -> None:
+    telling.say(f"\n2  {AUDITOR_ID}\n   is another workload, and is shown other tools.\n")
+    async with identity_of(stage.api, "auditor") as identity, _session(stage, identity, telling) as play:
+        await play(ListTools(), Listed(("list_invoices", "close_month")))
+        await play(CallTool("close_month", {"month": "2026-10"}), Allowed)
+        await play(CallTool("refund", {"number": "INV-1001", "amount": 20}), Denied)
+        telling.show(stage.last())
+
+
+async def _a_caller_without_svid(stage: Stage, telling: Telling) -> None:
+    telling.say("\n3  A caller without an SVID gets no further than the handshake.\n")
+    async with identity_of(stage.api, "refund-agent") as identity:
+        gate_id = SpiffeId.parse(GATE_ID)
+        context = context_without_svid(identity.bundles[gate_id.trust_domain], gate_id)
+    known = len(stage.traces)
+    try:
+        async with open_agent(stage.url, context):
+            raise DemoFailed("a caller without an SVID was let in")
+    except CannotReachGate as refused:
+        telling.say(f"   → {refused}\n")
+    trace = stage.traces[known]
+    if trace.reason != Reason.TLS_NO_CERTIFICATE:
+        raise DemoFailed(f"the trace says {trace.reason}")
+    telling.show(trace)
+
+
+@asynccontextmanager
+async def _session(stage: Stage, identity: X509Context, telling: Telling) -> AsyncIterator[Play]:
+    """One agent's session with the gate; yields a function that plays a step and tells what came of it."""
+    async with open_agent(stage.url, agent_context(identity, SpiffeId.parse(GATE_ID))) as agent:
+
+        async def play(step: Step, wanted: StepResult | type[StepResult]) -> None:
+            found = await run_step(agent, step)
+            telling.say(f"   {_asked(step)}  →  {_came_of(found)}")
+            fits = isinstance(found, wanted) if isinstance(wanted, type) else found == wanted
+            if not fits:
+                raise DemoFailed(f"expected {wanted}, got {found}")
+
+        yield play
+
+
+def _asked(step: Step) -> str:
+    if isinstance(step, ListTools):
+        return "tools/list"
+    return f"{step.name}({', '.join(f'{key}={value!r}' for key, value in step.arguments.items())})"
+
+
+def _came_of(found: StepResult) -> str:
+    match found:
+        case Listed(tools):
+            return ", ".join(tools)
+        case Allowed(text, _, progress):
+            return "; ".join([*(f"{p.message}…" for p in progress), f"“{text}”"])
+        case Denied(code, message, reason):
+            return f"error {code}: {message} ({reason})"

@@ -1,0 +1,367 @@
+"""The path of one call: start reading here.
+
+    accept → authenticate → read → identify → decide → mint → forward → respond
+
+`Gateway.answer` is that line as code.  Each stage is a function whose output type the next one takes
+(`RawRequest → Request → Identified → Permit → Outbound → Reply`), so leaving one out does not type-check; each leaves
+one `StageRecord`, and a refusal of any stage is answered in one place.  `accept` and the handshake stand in
+`callgate.service`.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import trio
+
+from callgate.errors import ANSWERS, Reason, Refusal
+from callgate.identity.trust import Peer, X509Context, still_trusted
+from callgate.net.connection import ClientLost, Connection
+from callgate.parts import Identified, Outbound, Parts, Reply
+from callgate.policy.decide import Call, Decision, Permit, decide
+from callgate.relay import JSON, Relay
+from callgate.telemetry import names
+from callgate.tokens.claims import CannotMint, Issuer, Stamp
+from callgate.tokens.mint import MintedToken, mint
+from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
+from callgate.wire import mcp
+from callgate.wire.http1 import RawRequest
+from callgate.wire.json_strict import canonical
+from callgate.wire.jsonrpc import RpcRequest, refusal_body
+from callgate.wire.mcp import Era, RefusedMessage, Request
+from callgate.wire.session import Session
+from callgate.wire.sse import encode_event
+
+_LOG = logging.getLogger(__name__)
+_ROUTE = "/{server}/mcp"
+
+
+@dataclass(slots=True)
+class Visit:
+    """One accepted connection: what is known before its first request.
+
+    `peer` is verified at the handshake, and verified again by the first request after the trust bundle changed.
+    """
+
+    accepted: StageRecord
+    # The same for every request but the first, which alone carries what the handshake took.
+    accepted_before: StageRecord
+    peer: Peer | Refusal
+    attributes: Mapping[str, AttributeValue]
+    requests: int = 0
+
+
+class Gateway:
+    """Decides and forwards.  Holds nothing of any one call."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._now_ns = parts.clock.now_ns
+
+    async def answer(self, visit: Visit, found: RawRequest | Refusal, connection: Connection) -> None:
+        """Serve one request of `connection`; raises `ClientLost` where nobody is left to answer.
+
+        Leaves exactly one trace, whatever happens.
+        """
+        visit.requests += 1
+        path = self.begin(visit.accepted if visit.requests == 1 else visit.accepted_before)
+        try:
+            await self._conduct(visit, found, connection, path)
+        except ClientLost as lost:
+            self._note(path, Stage.RESPOND, self._now_ns(), Refusal(lost.reason))
+            raise
+        except trio.Cancelled:
+            self._note(path, Stage.RESPOND, self._now_ns(), Refusal(Reason.GATE_SHUTTING_DOWN))
+            raise
+        except Exception as fault:  # noqa: BLE001  # the border of one call: no other caller may be disturbed
+            # The type and the place alone: a message could hold what the caller sent.
+            _LOG.error("a call failed inside the gate: %s", _where(fault))
+            if connection.streaming:
+                raise ClientLost(Reason.INTERNAL) from None
+            await self._refuse(Refusal(Reason.INTERNAL, _where(fault)), None, connection, path)
+        finally:
+            self.finish(path)
+
+    def begin(self, accepted: StageRecord, started_ns: int | None = None) -> DecisionTrace:
+        """A new trace, with the connection's acceptance as its first step; it starts now unless said otherwise."""
+        bits = self._parts.chance.getrandbits
+        path = DecisionTrace(
+            decision_id=self._parts.secret_bytes(16).hex(),
+            trace_id=bits(128) or 1,
+            server_span_id=bits(64) or 1,
+            authorize_span_id=bits(64) or 1,
+            mint_span_id=bits(64) or 1,
+            client_span_id=bits(64) or 1,
+            started_ns=self._now_ns() if started_ns is None else started_ns,
+        )
+        path.add(accepted)
+        return path
+
+    def finish(self, path: DecisionTrace) -> None:
+        """Hand the trace over to whoever records it."""
+        path.ended_ns = self._now_ns()
+        self._parts.record(path)
+
+    def leave(self, visit: Visit) -> None:
+        """The connection is over: a peer that was refused and never asked for anything leaves a trace all the same."""
+        if visit.requests or isinstance(visit.peer, Peer):
+            return
+        path = self.begin(visit.accepted)
+        self._note(path, Stage.AUTHENTICATE, self._now_ns(), visit.peer)
+        self.finish(path)
+
+    async def _conduct(
+        self, visit: Visit, found: RawRequest | Refusal, connection: Connection, path: DecisionTrace
+    ) -> None:
+        peer = self._authenticate(visit, path)
+        if isinstance(peer, Refusal):
+            return await self._refuse(peer, None, connection, path)
+        request = self._read(found, path)
+        if isinstance(request, Refusal):
+            return await self._refuse(request, None, connection, path)
+        identified = self._identify(peer, request, path)
+        if isinstance(identified, Refusal):
+            return await self._refuse(identified, request, connection, path)
+        permit = self._decide(identified.call, path)
+        if isinstance(permit, Refusal):
+            return await self._refuse(permit, request, connection, path)
+        if mcp.is_absorbed(request):
+            return await self._respond(Reply(202, (), b""), connection, path)
+        outbound = self._mint(identified, permit, path)
+        if isinstance(outbound, Refusal):
+            return await self._refuse(outbound, request, connection, path)
+        return await self._forward(outbound, connection, path)
+
+    # Each stage: one question, one record.
+
+    def _authenticate(self, visit: Visit, path: DecisionTrace) -> Peer | Refusal:
+        """Is the peer still who it was at the handshake, under the bundle of this moment?"""
+        started = self._now_ns()
+        identity = self._parts.identity()
+        if isinstance(visit.peer, Peer):
+            visit.peer = (
+                Refusal(Reason.IDENTITY_UNAVAILABLE)
+                if identity is None
+                else still_trusted(visit.peer, identity.bundles, started / 1e9)
+            )
+        self._note(path, Stage.AUTHENTICATE, started, visit.peer, visit.attributes)
+        return visit.peer
+
+    def _read(self, found: RawRequest | Refusal, path: DecisionTrace) -> Request | Refusal:
+        """Is this one well-formed HTTP request with one well-formed MCP message, in exactly one reading?"""
+        started = self._now_ns()
+        if isinstance(found, Refusal):
+            self._note(path, Stage.READ, started, found)
+            return found
+        request = self._refuse_origin(found) or mcp.read_request(found, self._parts.limits.request)
+        attributes: dict[str, AttributeValue] = {
+            names.HTTP_REQUEST_METHOD: found.method,
+            names.HTTP_ROUTE: _ROUTE,
+            names.HTTP_REQUEST_BODY_SIZE: len(found.body),
+        }
+        if isinstance(request, Request):
+            attributes |= _what_was_said(request)
+        self._note(path, Stage.READ, started, request, attributes)
+        return request
+
+    def _refuse_origin(self, found: RawRequest) -> Refusal | None:
+        """Streamable HTTP: "Servers MUST validate the Origin header"; an agent that is no browser sends none."""
+        origin = found.headers.one("origin")
+        allowed = origin is None or origin in self._parts.limits.allowed_origins
+        return None if allowed else Refusal(Reason.HTTP_ORIGIN, (origin or "")[:100])
+
+    def _identify(self, peer: Peer, request: Request, path: DecisionTrace) -> Identified | Refusal:
+        """Which server, method, tool, arguments; and does the session belong to the one who names it?"""
+        started = self._now_ns()
+        if request.trace is not None:
+            identity = self._parts.identity()
+            ours = identity is not None and identity.svid.id.trust_domain == peer.id.trust_domain
+            path.join(request.trace, trusted=ours)
+        found = self._identified(peer, request, started / 1e9)
+        self._note(path, Stage.IDENTIFY, started, found, {names.SERVER: request.server})
+        return found
+
+    def _identified(self, peer: Peer, request: Request, now: float) -> Identified | Refusal:
+        if request.server not in self._parts.routes:
+            return Refusal(Reason.SERVER_UNKNOWN)
+        session = self._session_of(peer, request, now)
+        if isinstance(session, Refusal):
+            return session
+        digest = sha256(canonical(request.arguments)).digest() if request.arguments is not None else None
+        call = Call(peer.id, request.server, request.message.method, request.tool, request.arguments, digest)
+        return Identified(request, call, session)
+
+    def _session_of(self, peer: Peer, request: Request, now: float) -> Session | Refusal | None:
+        if request.session_handle is None:
+            return None
+        max_age_s = self._parts.limits.session_max_age_s
+        return self._parts.sealer.open(request.session_handle, peer.id, request.server, now, max_age_s)
+
+    def _decide(self, call: Call, path: DecisionTrace) -> Permit | Refusal:
+        """Which grants and denials apply?"""
+        started = self._now_ns()
+        decision = decide(self._parts.policy(), call)
+        found = _permit_of(decision)
+        attributes = {names.POLICY_DIGEST: decision.policy_digest}
+        self._note(path, Stage.DECIDE, started, found, attributes, decision.findings)
+        return found
+
+    def _mint(self, identified: Identified, permit: Permit, path: DecisionTrace) -> Outbound | Refusal:
+        """Which credential does this one call carry?"""
+        started = self._now_ns()
+        identity = self._parts.identity()
+        found = self._minted(identified, permit, identity, path) if identity else Refusal(Reason.IDENTITY_UNAVAILABLE)
+        attributes = _token_claims(found.token) if isinstance(found, Outbound) else {}
+        self._note(path, Stage.MINT, started, found, attributes)
+        return found
+
+    def _minted(
+        self, identified: Identified, permit: Permit, identity: X509Context, path: DecisionTrace
+    ) -> Outbound | Refusal:
+        route = self._parts.routes[permit.call.server]
+        binding = route.upstream.binding()
+        message = identified.request.message
+        stamp = Stamp(
+            now=self._now_ns() / 1e9,
+            jti=self._parts.secret_bytes(16),
+            decision_id=path.decision_id,
+            request_id=message.id if isinstance(message, RpcRequest) else None,
+            client_leaf_sha256=binding.svid.leaf_sha256 if binding else None,
+        )
+        issuer = Issuer(self._parts.issuer_url, identity.svid.id, self._parts.key)
+        try:
+            token = mint(permit, issuer, route.target, stamp)
+        except CannotMint as fault:
+            return Refusal(Reason.MINT_FAILED, str(fault))
+        return Outbound(identified, permit, token, binding)
+
+    async def _forward(self, outbound: Outbound, connection: Connection, path: DecisionTrace) -> None:
+        """Send what was decided on, and pass back what the agent may see of the answer."""
+        started = self._now_ns()
+        route = self._parts.routes[outbound.permit.call.server]
+        relay = Relay(self._parts, outbound, connection, path)
+        found: Reply | Refusal | None = Refusal(Reason.UPSTREAM_TIMEOUT)
+        with connection.call(route.total_s) as scope:
+            found = await relay.exchange(route, scope)
+        if scope.cancelled_caught and connection.gone:
+            found = Refusal(Reason.CLIENT_GONE)
+        self._note(path, Stage.FORWARD, started, found, relay.attributes)
+        if connection.gone:
+            raise ClientLost(Reason.CLIENT_GONE)
+        if isinstance(found, Reply):
+            await self._respond(found, connection, path)
+        elif relay.streaming:
+            await self._end_stream(found, outbound.identified.request, connection, path)
+        else:
+            await self._refuse(found or Refusal(Reason.INTERNAL), outbound.identified.request, connection, path)
+
+    async def _respond(self, reply: Reply, connection: Connection, path: DecisionTrace) -> None:
+        started = self._now_ns()
+        await connection.reply(reply.status, reply.headers, reply.body)
+        self._note(path, Stage.RESPOND, started, None, {names.HTTP_RESPONSE_STATUS_CODE: reply.status})
+
+    async def _end_stream(
+        self, failed: Refusal | None, request: Request, connection: Connection, path: DecisionTrace
+    ) -> None:
+        """End a stream that was begun; one that failed ends with the error as its last event."""
+        started = self._now_ns()
+        if failed is not None:
+            await connection.stream_out(encode_event(_error_body(failed, request, path)))
+        await connection.end_stream()
+        self._note(path, Stage.RESPOND, started, None, {names.HTTP_RESPONSE_STATUS_CODE: 200})
+
+    async def _refuse(
+        self, refusal: Refusal, request: Request | None, connection: Connection, path: DecisionTrace
+    ) -> None:
+        """The one place that says no."""
+        started = self._now_ns()
+        answer = ANSWERS[refusal.reason]
+        if answer.closes:
+            connection.http.close_after_response()
+        status = _refusal_status(refusal, request)
+        headers = (JSON, ("allow", "POST")) if status == 405 else (JSON,)
+        await connection.reply(status, headers, _error_body(refusal, request, path))
+        attributes: dict[str, AttributeValue] = {
+            names.HTTP_RESPONSE_STATUS_CODE: status,
+            names.RPC_RESPONSE_STATUS_CODE: str(answer.rpc_code),
+        }
+        self._note(path, Stage.RESPOND, started, None, attributes)
+
+    def _note(
+        self,
+        path: DecisionTrace,
+        stage: Stage,
+        started_ns: int,
+        found: object,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
+        outcome, reason, detail = Outcome.OK, "", ""
+        if isinstance(found, Refusal):
+            theirs = stage in {Stage.FORWARD, Stage.RESPOND}
+            outcome = Outcome.FAILED if theirs else Outcome.REFUSED
+            reason, detail = found.reason, found.detail
+        path.add(
+            StageRecord(stage, outcome, started_ns, self._now_ns(), reason, detail, attributes or {}, findings),
+        )
+
+
+def _where(fault: Exception) -> str:
+    frame = fault.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" in {frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame is not None else ""
+    return type(fault).__name__ + place
+
+
+def _permit_of(decision: Decision) -> Permit | Refusal:
+    if decision.permit is not None:
+        return decision.permit
+    return Refusal(decision.reason or Reason.NO_GRANT)
+
+
+def _what_was_said(request: Request) -> dict[str, AttributeValue]:
+    message = request.message
+    said: dict[str, AttributeValue] = {
+        names.MCP_METHOD_NAME: message.method,
+        names.MCP_PROTOCOL_VERSION: request.revision,
+    }
+    if isinstance(message, RpcRequest):
+        said[names.JSONRPC_REQUEST_ID] = str(message.id)
+    if request.tool is not None:
+        said |= {names.GEN_AI_TOOL_NAME: request.tool, names.GEN_AI_OPERATION_NAME: "execute_tool"}
+    return said
+
+
+def _token_claims(token: MintedToken) -> dict[str, AttributeValue]:
+    """What the trace tells of the token: its claims, and never the token."""
+    claims = token.claims
+    act = claims["act"]
+    told: dict[str, AttributeValue] = {
+        names.CLAIM_AUD: str(claims["aud"]),
+        names.CLAIM_SUB: str(claims["sub"]),
+        names.CLAIM_SCOPE: str(claims["scope"]),
+        names.CLAIM_EXP: token.expires,
+        names.CLAIM_JTI: token.jti,
+        names.CLAIM_BOUND: "cnf" in claims,
+    }
+    return told | {names.CLAIM_ACT: act["sub"]} if isinstance(act, dict) else told
+
+
+def _refusal_status(refusal: Refusal, request: Request | None) -> int:
+    answer = ANSWERS[refusal.reason]
+    if request is not None and not isinstance(request.message, RpcRequest):
+        # There is no JSON-RPC answer to a notification, so that only the status can say no.
+        return 403 if answer.http_status == 200 else answer.http_status
+    era = request.era if request is not None else refusal.era if isinstance(refusal, RefusedMessage) else None
+    if era is Era.LEGACY and answer.legacy_http_status is not None:
+        return answer.legacy_http_status
+    return answer.http_status
+
+
+def _error_body(refusal: Refusal, request: Request | None, path: DecisionTrace) -> bytes:
+    rpc_id = refusal.rpc_id if isinstance(refusal, RefusedMessage) else None
+    if request is not None and isinstance(request.message, RpcRequest):
+        rpc_id = request.message.id
+    return refusal_body(refusal, rpc_id, path.decision_id, f"{path.trace_id:032x}")

@@ -1,0 +1,95 @@
+"""What the gate is made of, and the values that pass between its stages."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from callgate.identity.trust import X509Context
+from callgate.net.upstream import Upstream
+from callgate.policy.compile import Policy
+from callgate.policy.decide import Call, Permit
+from callgate.tokens.claims import TokenTarget
+from callgate.tokens.keys import SigningKey
+from callgate.tokens.mint import MintedToken
+from callgate.trace import DecisionTrace
+from callgate.wire.json_strict import JsonLimits
+from callgate.wire.mcp import Request
+from callgate.wire.session import Session, SessionSealer
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from: Unix nanoseconds."""
+
+    now_ns: Callable[[], int]
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.now_ns() / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One tool server as the gate reaches it, and how long a call to it may take, in seconds."""
+
+    upstream: Upstream
+    target: TokenTarget
+    first_byte_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """Sizes in bytes of what is read, the age at which a legacy session ends, and the browser origins let in."""
+
+    request: JsonLimits
+    answer: JsonLimits
+    max_event_bytes: int = 1024 * 1024
+    session_max_age_s: float = 24 * 3600.0
+    allowed_origins: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gate is made of.  `identity` and `policy` are asked anew by every request."""
+
+    issuer_url: str
+    key: SigningKey
+    routes: Mapping[str, Route]
+    identity: Callable[[], X509Context | None]
+    policy: Callable[[], Policy]
+    sealer: SessionSealer
+    record: Callable[[DecisionTrace], None]
+    clock: Clock
+    limits: GateLimits
+    # Seeded from the system's entropy once; for span ids.  Identifiers that must not be guessed use `secret_bytes`.
+    chance: random.Random
+    secret_bytes: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What a request asks for: the call to decide on, and the session it belongs to (legacy revisions only)."""
+
+    request: Request
+    call: Call
+    session: Session | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What is sent to the tool server for one permit: our own serialisation of what was decided on."""
+
+    identified: Identified
+    permit: Permit
+    token: MintedToken
+    identity: X509Context | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer to the agent."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes

@@ -1,0 +1,211 @@
+"""One exchange with a tool server, and what of it reaches the agent."""
+
+import trio
+
+from callgate.errors import Reason, Refusal
+from callgate.net.connection import Connection
+from callgate.net.upstream import Exchange
+from callgate.parts import Outbound, Parts, Reply, Route
+from callgate.policy.decide import tool_is_visible
+from callgate.telemetry import names
+from callgate.trace import AttributeValue, DecisionTrace
+from callgate.wire import answers, mcp
+from callgate.wire.jsonrpc import RpcFailure, RpcRequest, RpcResult, ServerMessage, encode
+from callgate.wire.sse import COMMENT, SseComment, SseEvent, SseReader, encode_event
+
+JSON = ("content-type", "application/json")
+_EVENTS = (
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store"),
+    # Proxies of the nginx family buffer a stream otherwise (MCP 2026-07-28, basic/transports).
+    ("x-accel-buffering", "no"),
+)
+# After the answer to a call, how long its stream may still take to end so that the connection can be used again.
+_TAIL_S = 0.05
+
+
+class Relay:
+    """Lives for one call; `attributes` and `streaming` say afterwards how far it came."""
+
+    def __init__(self, parts: Parts, outbound: Outbound, connection: Connection, path: DecisionTrace) -> None:
+        self._parts = parts
+        self._outbound = outbound
+        self._request = outbound.identified.request
+        self._connection = connection
+        self._path = path
+        self.streaming = False
+        self.attributes: dict[str, AttributeValue] = {}
+
+    async def exchange(self, route: Route, scope: trio.CancelScope) -> Reply | Refusal | None:
+        """A reply to send, a refusal, or None once the answer was streamed to its end."""
+        host, port = route.upstream.address
+        self.attributes |= {names.SERVER_ADDRESS: host, names.SERVER_PORT: port}
+        exchange = await route.upstream.open(self._outbound.identity)
+        if isinstance(exchange, Refusal):
+            return exchange
+        try:
+            if exchange.peer is not None:
+                self.attributes[names.SERVER_SPIFFE_ID] = str(exchange.peer.id)
+            return await self._converse(exchange, route, scope)
+        finally:
+            exchange.release()
+
+    async def _converse(self, exchange: Exchange, route: Route, scope: trio.CancelScope) -> Reply | Refusal | None:
+        deadline = scope.deadline
+        scope.deadline = min(deadline, trio.current_time() + route.first_byte_s)
+        head = await exchange.send(self._headers(), encode(self._message()))
+        scope.deadline = deadline
+        if isinstance(head, Refusal):
+            return head
+        self.attributes[names.HTTP_RESPONSE_STATUS_CODE] = head.status
+        kind = (head.headers.one("content-type") or "").partition(";")[0].strip().lower()
+        if head.status == 200 and kind == "text/event-stream":
+            return await self._stream(exchange, head.headers.one("mcp-session-id"))
+        body = await exchange.read_all(self._parts.limits.answer.max_bytes)
+        if isinstance(body, Refusal):
+            return body
+        return self._plain(head.status, kind, body, head.headers.one("mcp-session-id"))
+
+    def _message(self) -> mcp.ClientMessage:
+        return mcp.upstream_message(
+            self._request, self._path.trace_id, self._path.client_span_id, trusted=self._path.parent is not None
+        )
+
+    def _headers(self) -> tuple[tuple[str, str], ...]:
+        session = self._outbound.identified.session
+        return (
+            *mcp.upstream_headers(
+                self._request,
+                trace_id=self._path.trace_id,
+                span_id=self._path.client_span_id,
+                session_id=session.upstream_id if session else None,
+                trusted=self._path.parent is not None,
+            ),
+            ("authorization", f"Bearer {self._outbound.token.token}"),
+        )
+
+    def _plain(self, status: int, kind: str, body: bytes, session_id: str | None) -> Reply | Refusal:
+        refusal = self._status_refusal(status)
+        if refusal is not None:
+            return refusal
+        message = self._request.message
+        if not isinstance(message, RpcRequest):
+            return Reply(202, (), b"") if status in {200, 202, 204} else Refusal(Reason.UPSTREAM_STATUS, str(status))
+        if kind != "application/json":
+            return Refusal(
+                Reason.UPSTREAM_STATUS if status != 200 else Reason.UPSTREAM_MESSAGE, f"{status} {kind[:60]}"
+            )
+        said = answers.read_answer(body, self._parts.limits.answer)
+        if isinstance(said, Refusal):
+            return said
+        if not isinstance(said, RpcResult | RpcFailure) or not answers.answers(said, message):
+            return Refusal(Reason.UPSTREAM_MESSAGE, "not the answer to this request")
+        if status != 200 and isinstance(said, RpcResult):
+            return Refusal(Reason.UPSTREAM_STATUS, str(status))
+        shown = self._shown(said)
+        session = answers.read_session_id(session_id)
+        if shown is None or isinstance(shown, Refusal) or isinstance(session, Refusal):
+            return _first_refusal(shown, session)
+        return Reply(status, (JSON, *self._session_header(shown, session)), encode(shown))
+
+    def _status_refusal(self, status: int) -> Refusal | None:
+        if status in {401, 403}:
+            return Refusal(Reason.UPSTREAM_REFUSED_TOKEN, str(status))
+        if 300 <= status < 400:
+            return Refusal(Reason.UPSTREAM_REDIRECT, str(status))
+        if status == 404 and self._outbound.identified.session is not None:
+            # The tool server has ended the session: the agent has to begin anew (2025-11-25, session management).
+            return Refusal(Reason.SESSION_UNKNOWN, "ended by the tool server")
+        if status not in {200, 202, 204, 400, 404}:
+            return Refusal(Reason.UPSTREAM_STATUS, str(status))
+        return None
+
+    async def _stream(self, exchange: Exchange, said_session: str | None) -> Refusal | None:
+        session_id = answers.read_session_id(said_session)
+        if isinstance(session_id, Refusal):
+            return session_id
+        if not isinstance(self._request.message, RpcRequest):
+            return Refusal(Reason.UPSTREAM_MESSAGE, "an event stream for a notification")
+        reader = SseReader(self._parts.limits.max_event_bytes)
+        while (piece := await exchange.next_piece()) is not None:
+            events = piece if isinstance(piece, Refusal) else reader.feed(piece)
+            if isinstance(events, Refusal):
+                return events
+            for event in events:
+                done = await self._pass_on(event, session_id)
+                if isinstance(done, Refusal):
+                    return done
+                if done:
+                    await self._tail(exchange)
+                    return None
+        return Refusal(Reason.UPSTREAM_CLOSED, "the stream ended without an answer")
+
+    async def _pass_on(self, event: SseEvent | SseComment, session_id: str | None) -> bool | Refusal:
+        """Pass one event on; True once it was the answer."""
+        if isinstance(event, SseComment):
+            if self.streaming:
+                await self._connection.stream_out(COMMENT)
+            return False
+        said = answers.read_event(event, self._parts.limits.answer)
+        if said is None:
+            return False
+        if isinstance(said, Refusal):
+            return said
+        shown = self._shown(said)
+        if shown is None or isinstance(shown, Refusal):
+            return shown if shown is not None else False
+        if not self.streaming:
+            self.streaming = True
+            await self._connection.start_stream(200, (*_EVENTS, *self._session_header(shown, session_id)))
+        await self._connection.stream_out(encode_event(encode(shown)))
+        return isinstance(shown, RpcResult | RpcFailure)
+
+    async def _tail(self, exchange: Exchange) -> None:
+        """Let the stream end, so that the connection serves the next call; not for long."""
+        with trio.move_on_after(_TAIL_S):
+            while isinstance(await exchange.next_piece(), bytes):
+                pass
+
+    def _shown(self, said: ServerMessage) -> ServerMessage | Refusal | None:
+        """What the agent may see of one message; None for one that is not passed on."""
+        request = self._request.message
+        verdict = answers.classify(said, self._request)
+        if verdict is not answers.Verdict.PASS or not isinstance(request, RpcRequest):
+            refused = verdict is answers.Verdict.REFUSE
+            return Refusal(Reason.UPSTREAM_MESSAGE, "not a message for this request") if refused else None
+        if isinstance(said, RpcFailure):
+            self.attributes |= {names.ERROR_TYPE: str(said.code), names.RPC_RESPONSE_STATUS_CODE: str(said.code)}
+        if not isinstance(said, RpcResult):
+            return said
+        return self._shown_result(said)
+
+    def _shown_result(self, said: RpcResult) -> RpcResult | Refusal:
+        match self._request.message.method:
+            case "tools/list":
+                call, policy = self._outbound.permit.call, self._parts.policy()
+                result, hidden = answers.filter_tools(
+                    said.result, lambda tool: tool_is_visible(policy, call.caller, call.server, tool), self._request.era
+                )
+                self.attributes[names.TOOLS_HIDDEN] = hidden
+                return RpcResult(said.id, result)
+            case "initialize" | "server/discover":
+                narrowed = answers.narrow_capabilities(said.result, self._request.era)
+                return narrowed if isinstance(narrowed, Refusal) else RpcResult(said.id, narrowed)
+            case "tools/call" if answers.is_tool_error(said.result):
+                self.attributes[names.ERROR_TYPE] = "tool_error"
+                return said
+            case _:
+                return said
+
+    def _session_header(self, said: ServerMessage, session_id: str | None) -> tuple[tuple[str, str], ...]:
+        """A legacy session begins with the answer to `initialize`; its handle is of use to this caller alone."""
+        if self._request.message.method != "initialize" or not isinstance(said, RpcResult):
+            return ()
+        call, now = self._outbound.permit.call, self._parts.clock.now()
+        handle = self._parts.sealer.seal(session_id, call.caller, call.server, self._parts.secret_bytes(12), now)
+        return (("mcp-session-id", handle),)
+
+
+def _first_refusal(*found: object) -> Refusal:
+    refused = (each for each in found if isinstance(each, Refusal))
+    return next(refused, Refusal(Reason.UPSTREAM_MESSAGE, "not a message for this request"))

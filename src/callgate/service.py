@@ -1,0 +1,303 @@
+"""A running gate: its listeners, its identity, its connections, and how it stops."""
+
+import os
+import random
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import trio
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from callgate.addresses import Address
+from callgate.config import Config, ServerConfig
+from callgate.errors import Reason, Refusal
+from callgate.gateway import Gateway, Visit
+from callgate.identity.source import X509Source
+from callgate.identity.trust import Peer, X509Context, verify_peer
+from callgate.net.admin import AdminSite, Readiness
+from callgate.net.connection import Connection, ConnectionLimits
+from callgate.net.listener import Listener
+from callgate.net.tls_context import agent_facing_context, public_context
+from callgate.net.tls_stream import PlainStream, TlsStream
+from callgate.net.upstream import ToolServer, Upstream, UpstreamLimits
+from callgate.parts import Clock, GateLimits, Parts, Route
+from callgate.policy.compile import Policy
+from callgate.telemetry import names
+from callgate.tokens.claims import TokenTarget
+from callgate.tokens.keys import SigningKey
+from callgate.tokens.metadata import authorization_server_metadata, jwks, openid_configuration
+from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
+from callgate.wire.http1 import RESPONSE_LIMITS, HttpLimits
+from callgate.wire.http1_server import ServerConnection
+from callgate.wire.json_strict import JsonLimits
+from callgate.wire.session import SessionSealer
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running gate listens."""
+
+    agents: Address
+    admin: Address
+
+
+class Service:
+    """One gate.  `run` it in a nursery; `stop` ends it in good order."""
+
+    def __init__(
+        self,
+        config: Config,
+        policy: Policy,
+        record: Callable[[DecisionTrace], None],
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = config
+        self._policy = policy
+        self._clock = clock or Clock(time.time_ns)
+        self._source = X509Source(config.workload_api, hint=config.svid_hint)
+        self._key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
+        self._routes = {name: self._route(name, server) for name, server in config.servers.items()}
+        self._gateway = Gateway(self._parts(record))
+        self._stopping = trio.Event()
+        self._tls: tuple[X509Context, ssl.SSLContext] | None = None
+        self._public_tls: tuple[X509Context, ssl.SSLContext] | None = None
+        self._open: set[Connection] = set()
+        self._callers: Counter[str] = Counter()
+        self._connections = 0
+        self._authorities: frozenset[str] = frozenset()
+        self._http_limits = HttpLimits(
+            max_head_bytes=config.limits.max_head_bytes, max_body_bytes=config.limits.max_body_bytes
+        )
+        self._patience = ConnectionLimits(
+            idle_s=config.limits.idle_s,
+            head_s=config.limits.head_s,
+            body_s=config.limits.body_s,
+            write_stall_s=config.limits.write_stall_s,
+            requests=config.limits.requests_per_connection,
+        )
+
+    @property
+    def identity(self) -> X509Context | None:
+        """The gate's own SVID and trust bundles as of now."""
+        return self._source.current
+
+    @property
+    def svid_expires(self) -> float | None:
+        """When the gate's own SVID ends, in Unix seconds."""
+        current = self._source.current
+        return current.svid.not_after if current else None
+
+    async def wait_ready(self) -> None:
+        """Until the gate has an identity and can serve calls."""
+        await self._source.wait_ready()
+
+    def readiness(self) -> Readiness:
+        """What is missing before calls can be served."""
+        missing = []
+        if self._source.current is None:
+            missing.append(self._source.problem or "no identity from the SPIFFE Workload API yet")
+        if self._stopping.is_set():
+            missing.append("shutting down")
+        return Readiness(tuple(missing))
+
+    def stop(self) -> None:
+        """Stop accepting, finish what is under way within `limits.drain_s`, and let `run` return."""
+        self._stopping.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `stop`.  Raises OSError where an address is taken."""
+        agents = await Listener.open(*self._config.listen)
+        try:
+            admin = await Listener.open(*self._config.admin.listen)
+        except BaseException:
+            agents.close()
+            raise
+        self._authorities = frozenset(self._config.authorities_at(agents.address.port))
+        try:
+            async with trio.open_nursery() as background:
+                background.start_soon(self._source.run)
+                background.start_soon(admin.serve, background, self._welcome_anyone)
+                task_status.started(Addresses(agents.address, admin.address))
+                await self._serve_agents(agents)
+                background.cancel_scope.cancel()
+        finally:
+            agents.close()
+            admin.close()
+            for route in self._routes.values():
+                route.upstream.close()
+
+    async def _serve_agents(self, agents: Listener) -> None:
+        async with trio.open_nursery() as acceptor, trio.open_nursery() as connections:
+            acceptor.start_soon(agents.serve, connections, self._welcome)
+            await self._stopping.wait()
+            agents.close()
+            for connection in tuple(self._open):
+                connection.drain()
+            connections.cancel_scope.deadline = trio.current_time() + self._config.limits.drain_s
+
+    async def _welcome(self, sock: socket.socket, address: Address) -> None:
+        """accept: is there room, and is this TLS 1.3 with a client certificate?"""
+        started = self._clock.now_ns()
+        self._connections += 1
+        try:
+            stream = self._wrapped(sock)
+            refusal = stream if isinstance(stream, Refusal) else await self._shake_hands(stream)
+            if isinstance(stream, Refusal) or refusal is not None:
+                self._turn_away(address, started, refusal or Refusal(Reason.INTERNAL))
+                return
+            await self._serve(stream, address, started)
+        finally:
+            sock.close()
+            self._connections -= 1
+
+    def _wrapped(self, sock: socket.socket) -> TlsStream | Refusal:
+        if self._connections > self._config.limits.max_connections:
+            return Refusal(Reason.TOO_MANY_CONNECTIONS)
+        identity = self._source.current
+        if identity is None:
+            return Refusal(Reason.GATE_NOT_READY, self._source.problem)
+        if self._tls is None or self._tls[0] is not identity:
+            self._tls = (identity, agent_facing_context(identity))
+        try:
+            return TlsStream.server(sock, self._tls[1])
+        except OSError as error:
+            return Refusal(Reason.TLS_HANDSHAKE_FAILED, type(error).__name__)
+
+    async def _shake_hands(self, stream: TlsStream) -> Refusal | None:
+        with trio.move_on_after(self._config.limits.handshake_s):
+            refusal = await stream.handshake()
+            if refusal is not None:
+                await stream.aclose()
+            return refusal
+        stream.close_now()
+        return Refusal(Reason.TLS_HANDSHAKE_TIMEOUT)
+
+    def _turn_away(self, address: Address, started_ns: int, refusal: Refusal) -> None:
+        path = self._gateway.begin(self._accepted(address, started_ns, {}, refusal), started_ns)
+        self._gateway.finish(path)
+
+    def _accepted(
+        self, address: Address, started_ns: int, attributes: Mapping[str, AttributeValue], refusal: Refusal | None
+    ) -> StageRecord:
+        found = {names.CLIENT_ADDRESS: address.host, names.CLIENT_PORT: address.port, **attributes}
+        outcome = Outcome.REFUSED if refusal else Outcome.OK
+        reason, detail = (refusal.reason, refusal.detail) if refusal else ("", "")
+        return StageRecord(Stage.ACCEPT, outcome, started_ns, self._clock.now_ns(), reason, detail, found)
+
+    async def _serve(self, stream: TlsStream, address: Address, started_ns: int) -> None:
+        version, cipher = stream.tls_attributes()
+        tls: dict[str, AttributeValue] = {names.TLS_PROTOCOL_VERSION: version, names.TLS_CIPHER: cipher}
+        took = {names.TLS_HANDSHAKE_DURATION: (self._clock.now_ns() - started_ns) / 1e9}
+        peer = self._authenticate(stream)
+        visit = Visit(
+            accepted=self._accepted(address, started_ns, tls | took, None),
+            accepted_before=self._accepted(address, started_ns, tls, None),
+            peer=peer,
+            attributes=_workload(peer) if isinstance(peer, Peer) else {},
+        )
+        connection = Connection(stream, ServerConnection(self._http_limits, self._authorities), self._patience)
+        self._open.add(connection)
+        caller = str(peer.id) if isinstance(peer, Peer) else ""
+        self._callers[caller] += 1
+        try:
+            if self._callers[caller] > self._config.limits.max_connections_per_workload:
+                visit.peer = Refusal(Reason.TOO_MANY_CONNECTIONS_OF_WORKLOAD)
+            await connection.run(lambda found: self._gateway.answer(visit, found, connection))
+        finally:
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
+            self._open.discard(connection)
+            self._gateway.leave(visit)
+
+    def _authenticate(self, stream: TlsStream) -> Peer | Refusal:
+        """authenticate: which workload is this, under its own trust domain's bundle?"""
+        identity = self._source.current
+        if identity is None:
+            return Refusal(Reason.IDENTITY_UNAVAILABLE, self._source.problem)
+        return verify_peer(stream.peer_chain(), identity.bundles, self._clock.now())
+
+    async def _welcome_anyone(self, sock: socket.socket, _address: Address) -> None:
+        """The admin listener: no client certificate, and nothing here that needs one."""
+        try:
+            stream: TlsStream | PlainStream = PlainStream(sock)
+            if self._config.admin.tls == "svid":
+                context = self._public_context()
+                if context is None:
+                    return
+                stream = TlsStream.server(sock, context)
+                if await self._shake_hands(stream) is not None:
+                    return
+            connection = Connection(stream, ServerConnection(self._http_limits, None), self._patience)
+            site = self._site()
+            await connection.run(lambda found: site.answer(found, connection))
+        except OSError:
+            return
+        finally:
+            sock.close()
+
+    def _public_context(self) -> ssl.SSLContext | None:
+        identity = self._source.current
+        if identity is None:
+            return None
+        if self._public_tls is None or self._public_tls[0] is not identity:
+            self._public_tls = (identity, public_context(identity))
+        return self._public_tls[1]
+
+    def _site(self) -> AdminSite:
+        issuer = self._config.issuer
+        documents: dict[str, Callable[[], Mapping[str, object]]] = {
+            "/.well-known/jwks.json": lambda: jwks((self._key,)),
+            "/.well-known/oauth-authorization-server": lambda: authorization_server_metadata(issuer),
+            "/.well-known/openid-configuration": lambda: openid_configuration(issuer),
+        }
+        return AdminSite(documents, self.readiness)
+
+    def _route(self, name: str, server: ServerConfig) -> Route:
+        limits = self._config.limits
+        tool_server = ToolServer(
+            name,
+            server.url,
+            server.identity,
+            UpstreamLimits(connect_s=server.timeouts.connect_s),
+            replace(RESPONSE_LIMITS, max_body_bytes=limits.max_answer_bytes),
+        )
+        return Route(
+            upstream=Upstream(tool_server, lambda: self._source.current, self._clock.now),
+            target=TokenTarget(server.token.audience, server.token.ttl_s, server.token.typ, server.token.list_scopes),
+            first_byte_s=server.timeouts.first_byte_s,
+            total_s=server.timeouts.total_s,
+        )
+
+    def _parts(self, record: Callable[[DecisionTrace], None]) -> Parts:
+        limits = self._config.limits
+        return Parts(
+            issuer_url=self._config.issuer,
+            key=self._key,
+            routes=self._routes,
+            identity=lambda: self._source.current,
+            policy=lambda: self._policy,
+            sealer=SessionSealer(os.urandom(32)),
+            record=record,
+            clock=self._clock,
+            limits=GateLimits(
+                request=JsonLimits(max_bytes=limits.max_body_bytes),
+                answer=JsonLimits(max_bytes=limits.max_answer_bytes, safe_integers=False),
+                max_event_bytes=limits.max_event_bytes,
+                session_max_age_s=limits.session_max_age_s,
+                allowed_origins=frozenset(self._config.allowed_origins),
+            ),
+            chance=random.Random(os.urandom(32)),  # noqa: S311  # span ids, which are no secret
+            secret_bytes=os.urandom,
+        )
+
+
+def _workload(peer: Peer) -> dict[str, AttributeValue]:
+    return {
+        names.WORKLOAD_SPIFFE_ID: str(peer.id),
+        names.TLS_CLIENT_HASH_SHA256: peer.leaf_sha256.hex(),
+    }

@@ -1,0 +1,100 @@
+"""The attribute names that may leave the gate, and no others.
+
+OpenTelemetry's own come from the semantic conventions 1.44.0 (HTTP, TLS, network: `general`, `tls`) and from the MCP
+and GenAI conventions, status Development.  Ours stand under `callgate.*`.  A span or a log line drops each attribute
+that is not in `ALLOWED`: an argument, a header or a credential that strays into a record stays inside.  To add an
+attribute, add its constant here.
+"""
+
+from typing import Final
+
+# MCP, GenAI, JSON-RPC.  `mcp.session.id` is left out: the handle is what a thief of sessions wants.
+# `gen_ai.tool.call.arguments` and `.result` are opt-in in the conventions, and not opted into here.
+MCP_METHOD_NAME: Final = "mcp.method.name"
+MCP_PROTOCOL_VERSION: Final = "mcp.protocol.version"
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+JSONRPC_REQUEST_ID: Final = "jsonrpc.request.id"
+RPC_RESPONSE_STATUS_CODE: Final = "rpc.response.status_code"
+ERROR_TYPE: Final = "error.type"
+
+# HTTP and network.  The path and the query are left out, the route is enough.
+HTTP_REQUEST_METHOD: Final = "http.request.method"
+HTTP_ROUTE: Final = "http.route"
+HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
+HTTP_RESPONSE_BODY_SIZE: Final = "http.response.body.size"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+NETWORK_TRANSPORT: Final = "network.transport"
+NETWORK_PROTOCOL_NAME: Final = "network.protocol.name"
+NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
+CLIENT_ADDRESS: Final = "client.address"
+CLIENT_PORT: Final = "client.port"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# TLS: `client` is the agent on the SERVER span and the gate on the CLIENT span.  Times are RFC 3339.
+TLS_PROTOCOL_NAME: Final = "tls.protocol.name"
+TLS_PROTOCOL_VERSION: Final = "tls.protocol.version"
+TLS_CIPHER: Final = "tls.cipher"
+TLS_CURVE: Final = "tls.curve"
+TLS_ESTABLISHED: Final = "tls.established"
+TLS_RESUMED: Final = "tls.resumed"
+TLS_CLIENT_HASH_SHA256: Final = "tls.client.hash.sha256"
+TLS_CLIENT_SUBJECT: Final = "tls.client.subject"
+TLS_CLIENT_ISSUER: Final = "tls.client.issuer"
+TLS_CLIENT_NOT_BEFORE: Final = "tls.client.not_before"
+TLS_CLIENT_NOT_AFTER: Final = "tls.client.not_after"
+TLS_SERVER_HASH_SHA256: Final = "tls.server.hash.sha256"
+TLS_SERVER_NOT_AFTER: Final = "tls.server.not_after"
+
+# The decision.  The first five are made by `spans`, from the trace itself.
+DECISION: Final = "callgate.decision"
+DECISION_ID: Final = "callgate.decision.id"
+DECISION_PATH: Final = "callgate.decision.path"
+REASON: Final = "callgate.reason"
+DETAIL: Final = "callgate.detail"
+POLICY_DIGEST: Final = "callgate.policy.digest"
+POLICY_GRANTS: Final = "callgate.policy.grants"
+RULE_ID: Final = "callgate.rule.id"
+RULE_KIND: Final = "callgate.rule.kind"
+RULE_MATCHED: Final = "callgate.rule.matched"
+RULE_WHY: Final = "callgate.rule.why"
+RULES_OMITTED: Final = "callgate.rules.omitted"
+ATTRIBUTES_DROPPED: Final = "callgate.attributes.dropped"
+
+# Who and where.
+WORKLOAD_SPIFFE_ID: Final = "callgate.workload.spiffe_id"
+WORKLOAD_TRUST_DOMAIN: Final = "callgate.workload.trust_domain"
+SERVER: Final = "callgate.server"
+SERVER_SPIFFE_ID: Final = "callgate.server.spiffe_id"
+MCP_ERA: Final = "callgate.mcp.era"
+CONNECTION_REQUEST: Final = "callgate.connection.request"
+TLS_ALERT: Final = "callgate.tls.alert"
+# Seconds, on the ACCEPT record of the first trace of a connection and on no other: the metric is made from it.
+TLS_HANDSHAKE_DURATION: Final = "callgate.tls.handshake.duration"
+CONNECTION_REUSED: Final = "callgate.connection.reused"
+STREAM_EVENTS: Final = "callgate.stream.events"
+TOOLS_HIDDEN: Final = "callgate.tools.hidden"
+
+# The claims of the minted token, on the MINT record.  Never the token.
+CLAIM_ISS: Final = "callgate.token.iss"
+CLAIM_AUD: Final = "callgate.token.aud"
+CLAIM_SUB: Final = "callgate.token.sub"
+CLAIM_CLIENT_ID: Final = "callgate.token.client_id"
+CLAIM_ACT: Final = "callgate.token.act"
+CLAIM_SCOPE: Final = "callgate.token.scope"
+CLAIM_IAT: Final = "callgate.token.iat"
+CLAIM_EXP: Final = "callgate.token.exp"
+CLAIM_JTI: Final = "callgate.token.jti"
+CLAIM_TXN: Final = "callgate.token.txn"
+CLAIM_KID: Final = "callgate.token.kid"
+CLAIM_TYP: Final = "callgate.token.typ"
+CLAIM_BOUND: Final = "callgate.token.bound"
+
+CLAIM_PREFIX: Final = "callgate.token."
+
+ALLOWED: Final[frozenset[str]] = frozenset(
+    value
+    for name, value in list(globals().items())
+    if name.isupper() and isinstance(value, str) and not name.endswith("_PREFIX") and not name.startswith("_")
+)

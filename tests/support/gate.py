@@ -1,0 +1,160 @@
+"""A whole gate in the test's process: real TLS, a real Workload API on a socket, traces as values."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from callgate.config import Config, load_config
+from callgate.dev.agent import agent_context
+from callgate.dev.workload_api import DevWorkloadApi
+from callgate.identity.source import X509Source
+from callgate.identity.spiffe_id import SpiffeId
+from callgate.identity.trust import X509Context
+from callgate.parts import Clock
+from callgate.policy.compile import Policy, load_policy
+from callgate.service import Addresses, Service
+from callgate.trace import DecisionTrace
+
+GATE = "spiffe://acme.test/gate"
+WORKLOADS = {
+    "gate": GATE,
+    "ledger": "spiffe://acme.test/tools/ledger",
+    "billing": "spiffe://acme.test/ns/billing/sa/refund-agent",
+    "ops": "spiffe://acme.test/ns/ops/sa/auditor",
+    "stranger": "spiffe://acme.test/ns/other/sa/nobody",
+    "partner": "spiffe://partner.test/ns/sales/sa/agent",
+}
+ISSUER = "https://gate.acme.test"
+POLICY = """
+version: 1
+trust_domains: [acme.test, partner.test]
+grants:
+  - id: billing-works-with-invoices
+    workloads: [spiffe://acme.test/ns/billing/sa/*]
+    server: ledger
+    tools: [list_invoices, get_invoice, refund, wipe_ledger]
+    scopes: [ledger.read]
+  - id: ops-closes-months
+    workloads: [spiffe://acme.test/ns/ops/**]
+    server: ledger
+    tools: ["list_*", close_month]
+    scopes: [ledger.close]
+    ttl: 10s
+  - id: partner-reads
+    workloads: [spiffe://partner.test/**]
+    server: ledger
+    tools: [get_invoice]
+    scopes: [ledger.read]
+denials:
+  - id: nobody-wipes-the-ledger
+    server: ledger
+    tools: [wipe_ledger]
+"""
+
+
+@dataclass
+class Gate:
+    """One running gate, and what it recorded."""
+
+    service: Service
+    addresses: Addresses
+    api: DevWorkloadApi
+    traces: list[DecisionTrace] = field(default_factory=list)
+    recorded: trio.Event = field(default_factory=trio.Event)
+
+    def url(self, server: str = "ledger") -> str:
+        return f"https://localhost:{self.addresses.agents.port}/{server}/mcp"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.addresses.admin.port}"
+
+    async def traces_when(self, count: int) -> Sequence[DecisionTrace]:
+        """All traces, once there are `count`; more than that is the test's to notice."""
+        with trio.fail_after(10):
+            while len(self.traces) < count:
+                await self.recorded.wait()
+                self.recorded = trio.Event()
+        return self.traces
+
+    def take(self, trace: DecisionTrace) -> None:
+        self.traces.append(trace)
+        self.recorded.set()
+
+
+@asynccontextmanager
+async def identity_of(api: DevWorkloadApi, name: str) -> AsyncIterator[X509Context]:
+    """What the Workload API gives to that workload at this moment."""
+    source = X509Source(api.endpoint(name))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(source.run)
+        with trio.fail_after(10):
+            await source.wait_ready()
+        assert source.current is not None
+        yield source.current
+        nursery.cancel_scope.cancel()
+
+
+async def context_of(api: DevWorkloadApi, name: str) -> ssl.SSLContext:
+    """A TLS client context with that workload's SVID, which expects the gate."""
+    async with identity_of(api, name) as identity:
+        return agent_context(identity, SpiffeId.parse(GATE))
+
+
+def config_of(
+    upstream_url: str,
+    *,
+    endpoint: str,
+    listen: str = "127.0.0.1:0",
+    admin: str = "127.0.0.1:0",
+    server: Mapping[str, str] | None = None,
+    more: str = "",
+) -> Config:
+    """A configuration with one tool server, `ledger`."""
+    lines = "".join(f"    {key}: {value}\n" for key, value in (server or {}).items())
+    text = (
+        f"listen: {listen}\nworkload_api: {endpoint}\nissuer: {ISSUER}\npolicy: policy.yaml\n"
+        f"admin: {{listen: '{admin}'}}\n"
+        f"servers:\n  ledger:\n    url: {upstream_url}\n{lines}{more}"
+    )
+    config = load_config(text, "callgate.yaml")
+    assert isinstance(config, Config), "\n".join(map(str, config))
+    return config
+
+
+def policy_of(text: str = POLICY) -> Policy:
+    policy = load_policy(text, "policy.yaml", frozenset({"ledger"}))
+    assert isinstance(policy, Policy), "\n".join(map(str, policy))
+    return policy
+
+
+@asynccontextmanager
+async def running_gate(
+    directory: Path,
+    upstream_url: str,
+    *,
+    policy: str = POLICY,
+    clock: Clock | None = None,
+    ttl_s: float = 300.0,
+    admin: str = "127.0.0.1:0",
+    server: Mapping[str, str] | None = None,
+    more: str = "",
+    record: Callable[[DecisionTrace], None] | None = None,
+) -> AsyncIterator[Gate]:
+    """A gate with an identity, listening; stopped in good order at the end."""
+    api = DevWorkloadApi(directory / "spiffe", WORKLOADS, ttl_s=ttl_s, dns_names={"gate": ["localhost"]})
+    with api:
+        config = config_of(upstream_url, endpoint=api.endpoint("gate"), admin=admin, server=server, more=more)
+        gate: Gate
+        service = Service(config, policy_of(policy), lambda trace: (gate.take(trace), record and record(trace)), clock)  # type: ignore[func-returns-value]
+        async with trio.open_nursery() as nursery:
+            addresses = await nursery.start(service.run)
+            gate = Gate(service, addresses, api)
+            with trio.fail_after(10):
+                await service.wait_ready()
+            yield gate
+            service.stop()
