@@ -111,10 +111,10 @@ class Gateway:
         self._note(path, Stage.AUTHENTICATE, self._now_ns(), visit.peer)
         self.finish(path)
 
-    async def _conduct(
+    async def _conduct(  # noqa: PLR0911  # the path of a call: one way out for each stage
         self, visit: Visit, found: RawRequest | Refusal, connection: Connection, path: DecisionTrace
     ) -> None:
-        peer = self._authenticate(visit, path)
+        peer = self._authenticate(visit, found, path)
         if isinstance(peer, Refusal):
             return await self._refuse(peer, None, connection, path)
         request = self._read(found, path)
@@ -135,7 +135,7 @@ class Gateway:
 
     # Each stage: one question, one record.
 
-    def _authenticate(self, visit: Visit, path: DecisionTrace) -> Peer | Refusal:
+    def _authenticate(self, visit: Visit, found: RawRequest | Refusal, path: DecisionTrace) -> Peer | Refusal:
         """Is the peer still who it was at the handshake, under the bundle of this moment?"""
         started = self._now_ns()
         identity = self._parts.identity()
@@ -145,7 +145,10 @@ class Gateway:
                 if identity is None
                 else still_trusted(visit.peer, identity.bundles, started / 1e9)
             )
-        self._note(path, Stage.AUTHENTICATE, started, visit.peer, visit.attributes)
+        attributes = visit.attributes
+        if isinstance(visit.peer, Refusal) and isinstance(found, RawRequest):
+            attributes = {**attributes, names.HTTP_REQUEST_METHOD: found.method, names.HTTP_ROUTE: _ROUTE}
+        self._note(path, Stage.AUTHENTICATE, started, visit.peer, attributes)
         return visit.peer
 
     def _read(self, found: RawRequest | Refusal, path: DecisionTrace) -> Request | Refusal:

@@ -85,27 +85,23 @@ class Relay:
         )
 
     def _plain(self, status: int, kind: str, body: bytes, session_id: str | None) -> Reply | Refusal:
+        """What a whole answer comes to."""
+        message = self._request.message
         refusal = self._status_refusal(status)
         if refusal is not None:
             return refusal
-        message = self._request.message
         if not isinstance(message, RpcRequest):
             return Reply(202, (), b"") if status in {200, 202, 204} else Refusal(Reason.UPSTREAM_STATUS, str(status))
         if kind != "application/json":
-            return Refusal(
-                Reason.UPSTREAM_STATUS if status != 200 else Reason.UPSTREAM_MESSAGE, f"{status} {kind[:60]}"
-            )
+            reason = Reason.UPSTREAM_MESSAGE if status == 200 else Reason.UPSTREAM_STATUS
+            return Refusal(reason, f"{status} {kind[:60]}")
         said = answers.read_answer(body, self._parts.limits.answer)
-        if isinstance(said, Refusal):
-            return said
-        if not isinstance(said, RpcResult | RpcFailure) or not answers.answers(said, message):
-            return Refusal(Reason.UPSTREAM_MESSAGE, "not the answer to this request")
-        if status != 200 and isinstance(said, RpcResult):
-            return Refusal(Reason.UPSTREAM_STATUS, str(status))
-        shown = self._shown(said)
+        shown = said if isinstance(said, Refusal) else self._shown(said)
         session = answers.read_session_id(session_id)
-        if shown is None or isinstance(shown, Refusal) or isinstance(session, Refusal):
+        if not isinstance(shown, RpcResult | RpcFailure) or isinstance(session, Refusal):
             return _first_refusal(shown, session)
+        if status != 200 and isinstance(shown, RpcResult):
+            return Refusal(Reason.UPSTREAM_STATUS, str(status))
         return Reply(status, (JSON, *self._session_header(shown, session)), encode(shown))
 
     def _status_refusal(self, status: int) -> Refusal | None:

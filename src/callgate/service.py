@@ -299,5 +299,6 @@ class Service:
 def _workload(peer: Peer) -> dict[str, AttributeValue]:
     return {
         names.WORKLOAD_SPIFFE_ID: str(peer.id),
-        names.TLS_CLIENT_HASH_SHA256: peer.leaf_sha256.hex(),
+        # "SHOULD be formatted as an uppercase hash" (OpenTelemetry, TLS attributes).
+        names.TLS_CLIENT_HASH_SHA256: peer.leaf_sha256.hex().upper(),
     }

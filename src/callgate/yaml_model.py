@@ -5,7 +5,7 @@ Pydantic says what is wrong in terms of Python; people who write a policy are to
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
@@ -19,6 +19,7 @@ from callgate.yaml_strict import (
     Problem,
     YamlLimits,
     YamlPath,
+    YamlValue,
     scan,
     shown,
 )
@@ -74,26 +75,46 @@ def read_model(
         return problems
     # A line that is not acceptable YAML may break the model only for that reason: its first fault is told alone.
     told = {problem.line for problem in problems}
-    found: list[Problem] = []
+    found = [*_empty_values(document), *cross_check(document)]
     value: M | None = None
     try:
         value = model.model_validate(document.value)
     except ValidationError as error:
         found += problems_of(error, document, model)
-    found += cross_check(document)
     problems += tuple(problem for problem in found if problem.line not in told)
     if problems or value is None:
         return tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.message)))
     return value
 
 
+def _empty_values(document: Document) -> Iterator[Problem]:
+    """A key without a value says nothing, and is read as if it said something: `workloads:` is not "no workloads"."""
+    rest: list[tuple[YamlPath, YamlValue]] = [((), document.value)]
+    while rest:
+        path, value = rest.pop()
+        if value is None:
+            yield document.problem(path, f"{_name(path)} is empty; give it a value or leave it out")
+        elif isinstance(value, dict):
+            rest += [((*path, key), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            rest += [((*path, index), inner) for index, inner in enumerate(value)]
+
+
 def problems_of(error: ValidationError, document: Document, model: type[BaseModel]) -> tuple[Problem, ...]:
     """What pydantic found, in the words and places of the file."""
-    return tuple(
-        _problem(details, document, model)
-        for details in error.errors(include_url=False)
-        # A default that depends on another field, which is told of already.
-        if details["type"] != "default_factory_not_called"
+    details = error.errors(include_url=False)
+    return tuple(_problem(found, document, model) for found in details if not _is_told_already(found))
+
+
+def _is_told_already(details: ErrorDetails) -> bool:
+    kind, given = details["type"], details["input"]
+    return (
+        # The value is empty.
+        given is None
+        # A default that depends on another field, and that field is wrong.
+        or kind == "default_factory_not_called"
+        # Pydantic counts the entries that are right.
+        or (kind == "too_short" and len(given) > 0)
     )
 
 
@@ -176,8 +197,6 @@ _KINDS: Final = {
 
 
 def _not(given: object) -> str:
-    if given is None:
-        return "and is empty"
     if isinstance(given, bool):
         return f"not {str(given).lower()}"
     if isinstance(given, int | float):

@@ -36,6 +36,8 @@ _UNWANTED: Final = re.compile(
     r"[^\t\n\r\x20-\x7e\xa0-\xac\xae-\u200a\u2010-\u2027\u202f-\u205f\u2070-\ud7ff\ue000-\ufefe\uff00-\ufff8\ufffc-\ufffd"
     r"\U00010000-\U000dffff\U000e1000-\U0010ffff]|\r(?!\n)"
 )
+# Parsers differ in where they take a tab for white space.
+_UNWANTED_IN_FILE: Final = re.compile(f"{_UNWANTED.pattern}|\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +164,14 @@ def _unfit(text: str, filename: str, limits: YamlLimits) -> Problem | None:
     # A character takes four bytes at most: short text need not be encoded to be measured.
     if len(text) * 4 > limits.max_bytes and len(text.encode("utf-8", "surrogatepass")) > limits.max_bytes:
         return Problem(filename, 0, 0, f"is larger than {limits.max_bytes} bytes")
-    if (found := _UNWANTED.search(text)) is None:
+    found = _UNWANTED_IN_FILE.search(text)
+    if found is None:
         return None
     start = found.start()
     line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
-    return Problem(filename, line, column, f"the character U+{ord(found[0]):04X} is not allowed here: it does not show")
+    if found[0] == "\t":
+        return Problem(filename, line, column, "tabs are not accepted; use spaces")
+    return Problem(filename, line, column, f"the character U+{ord(found[0]):04X} is not accepted: it does not show")
 
 
 class _NoFurther(Exception):  # noqa: N818  # no error, but the way out of a recursion

@@ -106,9 +106,10 @@ async def identity_from(endpoint: str) -> X509Context:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(source.run)
         await source.wait_ready()
+        found = source.current
         nursery.cancel_scope.cancel()
-    assert source.current is not None
-    return source.current
+    assert found is not None
+    return found
 
 
 async def forward(endpoint: str, upstream_port: int) -> None:
@@ -152,7 +153,7 @@ async def _h11_message(
     while True:
         event = protocol.next_event()
         if event is h11.NEED_DATA:
-            protocol.receive_data(await stream.receive_some(65536))
+            protocol.receive_data(bytes(await stream.receive_some(65536)))
         elif isinstance(event, h11.Request | h11.Response):
             head = event
         elif isinstance(event, h11.Data):
@@ -163,11 +164,10 @@ async def _h11_message(
             return None
 
 
-async def gate(config_path: str) -> None:
+async def gate(path: Path) -> None:
     """The gate as `callgate serve` runs it; says at the end how long each stage took at the median, in µs."""
-    path = Path(config_path)
-    config = load_config(path.read_text(), path.name)
-    policy = load_policy((path.parent / "policy.yaml").read_text(), "policy.yaml")
+    config = load_config(await trio.Path(path).read_text(), path.name)
+    policy = load_policy(await trio.Path(path.parent / "policy.yaml").read_text(), "policy.yaml")
     assert isinstance(config, Config), config
     assert isinstance(policy, Policy), policy
     telemetry = Telemetry.from_settings(config.telemetry.otlp, Sender("bench", "", ""))
@@ -278,7 +278,7 @@ def main(role: str, *arguments: str) -> None:
         case "forwarder":
             trio.run(forward, arguments[0], int(arguments[1]))
         case "gate":
-            trio.run(gate, arguments[0])
+            trio.run(gate, Path(arguments[0]))
         case "load":
             trio.run(load, arguments[0], int(arguments[1]), int(arguments[2]), int(arguments[3]))
         case _:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from callgate.dev.workload_api import DevWorkloadApi
 
@@ -53,7 +53,7 @@ class Actor:
             [sys.executable, str(ACTORS), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def __enter__(self) -> "Actor":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +63,7 @@ class Actor:
         output: IO[str] | None = self.process.stdout
         line = output.readline() if output else ""
         if not line:
-            raise SystemExit(f"{self.process.args} ended without a word")
+            raise SystemExit(f"{self.process.args!r} ended without a word")
         return dict(json.loads(line))
 
     def cpu_s(self) -> float:
@@ -110,7 +110,7 @@ def main() -> None:
             f"policy: policy.yaml\nadmin: {{listen: '127.0.0.1:0'}}\n"
             f"servers:\n  ledger: {{url: 'http://127.0.0.1:{tools_port}/mcp'}}\n"
             f"telemetry: {{otlp: 'http://127.0.0.1:{sink_port}'}}\n"
-            f"limits: {{requests_per_connection: 1000000, idle: 10m}}\n"
+            f"limits: {{requests_per_connection: 1000000, idle_s: 600}}\n"
         )
         gate = running.enter_context(Actor("gate", str(config)))
         plain = running.enter_context(Actor("forwarder", api.endpoint("gate"), tools_port))

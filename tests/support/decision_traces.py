@@ -94,14 +94,14 @@ def allowed() -> DecisionTrace:
 
 
 def refused_at(stage: Stage, reason: Reason, detail: str = "", **changes: object) -> DecisionTrace:
-    """A tool call that passed the stages before `stage` and was refused there; nothing is known beyond it."""
+    """A tool call that passed the stages before `stage` and was refused there, without an answer."""
     passed = [record(each) for each in list(Stage)[: list(Stage).index(stage)]]
     changes = {"outcome": Outcome.REFUSED, "reason": str(reason), "detail": detail} | changes
     return trace_of(*passed, record(stage, **changes))
 
 
 def denied() -> DecisionTrace:
-    """A tool call to which no grant applies."""
+    """A tool call to which no grant applies, and which was told so."""
     changes = {"attributes": {names.GEN_AI_TOOL_NAME: "refund"}}
     passed = [record(each) for each in (Stage.ACCEPT, Stage.AUTHENTICATE, Stage.READ)]
     decide = record(
@@ -111,4 +111,5 @@ def denied() -> DecisionTrace:
         detail="no grant of this workload names the tool",
         findings=(DENIAL, OTHER_GRANT),
     )
-    return trace_of(*passed, record(Stage.IDENTIFY, **changes), decide)
+    answered = record(Stage.RESPOND, attributes={names.RPC_RESPONSE_STATUS_CODE: "-31403"})
+    return trace_of(*passed, record(Stage.IDENTIFY, **changes), decide, answered)

@@ -10,8 +10,8 @@ import trio
 
 from callgate.config import Config, load_config
 from callgate.dev.agent import agent_context
+from callgate.dev.identity import workload_identity
 from callgate.dev.workload_api import DevWorkloadApi
-from callgate.identity.source import X509Source
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Context
 from callgate.parts import Clock
@@ -89,14 +89,8 @@ class Gate:
 @asynccontextmanager
 async def identity_of(api: DevWorkloadApi, name: str) -> AsyncIterator[X509Context]:
     """What the Workload API gives to that workload at this moment."""
-    source = X509Source(api.endpoint(name))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(source.run)
-        with trio.fail_after(10):
-            await source.wait_ready()
-        assert source.current is not None
-        yield source.current
-        nursery.cancel_scope.cancel()
+    async with workload_identity(api.endpoint(name)) as identity:
+        yield identity
 
 
 async def context_of(api: DevWorkloadApi, name: str) -> ssl.SSLContext:
@@ -150,7 +144,13 @@ async def running_gate(
     with api:
         config = config_of(upstream_url, endpoint=api.endpoint("gate"), admin=admin, server=server, more=more)
         gate: Gate
-        service = Service(config, policy_of(policy), lambda trace: (gate.take(trace), record and record(trace)), clock)  # type: ignore[func-returns-value]
+
+        def take(trace: DecisionTrace) -> None:
+            gate.take(trace)
+            if record is not None:
+                record(trace)
+
+        service = Service(config, policy_of(policy), take, clock)
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(service.run)
             gate = Gate(service, addresses, api)

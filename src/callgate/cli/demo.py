@@ -16,10 +16,14 @@ from callgate.cli.tree import render
 from callgate.errors import GatewayError
 from callgate.telemetry.export import Telemetry
 from callgate.telemetry.logs import set_up_logging
-from callgate.telemetry.otlp import span_exporter
+from callgate.telemetry.otlp import muffle, span_exporter
+from callgate.trace import DecisionTrace
 
 if TYPE_CHECKING:
     from callgate.dev.demo import Stage
+
+
+_SHALLOW = "/tmp"  # noqa: S108  # a directory with a random name and mode 0700 is made in it
 
 
 @click.command()
@@ -37,9 +41,9 @@ def demo(keep: bool, traces: bool) -> None:  # flags of the command line
         import callgate.dev.demo  # noqa: F401, PLC0415
     except ImportError as missing:
         raise click.ClickException(f"{missing}: the demo needs its extra, pip install 'callgate[demo]'") from None
-    # A socket's path may have 107 bytes: the system's own temporary directory may be too deep for that.
+    # A socket's path may have 107 bytes, and a temporary directory of one's own can be too deep for that.
     with tempfile.TemporaryDirectory(
-        prefix="callgate-", dir="/tmp" if len(tempfile.gettempdir()) > 40 else None
+        prefix="callgate-", dir=_SHALLOW if len(tempfile.gettempdir()) > 40 else None
     ) as name:
         try:
             trio.run(_play, Path(name), keep or traces, traces)
@@ -63,7 +67,14 @@ async def _play(directory: Path, keep: bool, traces: bool) -> None:
             shown = await running.enter_async_context(viewer(directory, (web, grpc), telling.say))
         telemetry = _telemetry(shown.url if shown else None, PROJECT)
         running.push_async_callback(trio.to_thread.run_sync, telemetry.close)
-        stage = await running.enter_async_context(story.set_up(directory, telling, telemetry.record))
+        told = trio.Event()
+
+        def record(trace: DecisionTrace) -> None:
+            telemetry.record(trace)
+            if told.is_set():
+                telling.show(trace)
+
+        stage = await running.enter_async_context(story.set_up(directory, telling, record))
         allowed, denied = await story.tell_story(stage, telling)
         if shown is not None:
             telling.say("\nThe two decisions in the trace viewer:")
@@ -72,6 +83,7 @@ async def _play(directory: Path, keep: bool, traces: bool) -> None:
                 telling.say(f"  {word:<8} {shown.address_of(trace)}")
         if keep:
             _tell_how_to_call(telling.say, stage)
+            told.set()
             await trio.sleep_forever()
         telling.say("\nThe same, left running to play with: callgate demo --keep")
 
@@ -92,9 +104,9 @@ Everything is still running; Ctrl-C ends it.
   ready?          curl {admin}/readyz
   keys            curl {admin}/.well-known/jwks.json
   an agent        SPIFFE_ENDPOINT_SOCKET={stage.api.endpoint("refund-agent")} \\
-                    uv run examples/agent.py {stage.url} get_invoice '{{"number": "INV-1001"}}'
-  another         SPIFFE_ENDPOINT_SOCKET={stage.api.endpoint("auditor")} \\
-                    uv run examples/agent.py {stage.url} close_month '{{"month": "2026-10"}}'
+                    uv run callgate dev call --gate {stage.api.workloads["gate"]} \\
+                    {stage.url} get_invoice '{{"number": "INV-1001"}}'
+  another one     the same with {stage.api.endpoint("auditor")}
 Each call's decision path is printed here as it happens.
 """)
 

@@ -8,6 +8,7 @@ import click
 import trio
 from pydantic import TypeAdapter, ValidationError
 
+from callgate.cli.dev_call import call
 from callgate.dev.workload_api import DevWorkloadApi
 from callgate.errors import GatewayError
 from callgate.yaml_model import Seconds
@@ -43,6 +44,9 @@ def _pair(value: str) -> tuple[str, str]:
 @click.group()
 def dev() -> None:
     """Stand-ins for infrastructure, for development."""
+
+
+dev.add_command(call)
 
 
 @dev.command("workload-api")

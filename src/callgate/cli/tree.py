@@ -8,7 +8,8 @@
     ├─ ✗ decide          30 µs  no_grant  policy sha256:5b1c
     │  ├─ ○ grant refunds does not apply: workload is not spiffe://acme.test/ns/ops/**
     │  └─ ● default applies: no grant applies, and what is not granted is denied
-    └─ · not reached: mint, forward, respond
+    ├─ · not reached: mint, forward
+    └─ ✓ respond         30 µs  HTTP 200  JSON-RPC -31403
        trace 4bf92f3577b34da6a3ce929d0e0e4736  decision 01J-decision
 
 Everything in a trace may have been written by an attacker, so every text goes through `visible`: nothing that is
@@ -54,6 +55,7 @@ _SHOWN: Mapping[Stage, tuple[tuple[str, str], ...]] = {
         (names.SERVER_SPIFFE_ID, "{}"),
         (names.HTTP_RESPONSE_STATUS_CODE, "HTTP {}"),
         (names.ERROR_TYPE, "error {}"),
+        (names.TOOLS_HIDDEN, "{} tools hidden"),
     ),
     Stage.RESPOND: (
         (names.HTTP_RESPONSE_STATUS_CODE, "HTTP {}"),
@@ -125,8 +127,10 @@ def _verdict(trace: DecisionTrace, paint: _Paint) -> str:
 
 def _branches(trace: DecisionTrace, paint: _Paint) -> Iterator[str]:
     branches = [_branch_of(record, paint) for record in trace.records]
-    if beyond := _not_reached(trace):
-        branches.append(_Branch(paint(f"· not reached: {', '.join(beyond)}", _DIM)))
+    if missed := _not_reached(trace):
+        bad = ended_badly(trace)
+        place = trace.records.index(bad) + 1 if bad else len(branches)
+        branches.insert(place, _Branch(paint(f"· not reached: {', '.join(missed)}", _DIM)))
     for index, branch in enumerate(branches):
         last = index == len(branches) - 1
         yield f"{'└─' if last else '├─'} {branch.text}"
@@ -134,9 +138,11 @@ def _branches(trace: DecisionTrace, paint: _Paint) -> Iterator[str]:
 
 
 def _not_reached(trace: DecisionTrace) -> list[Stage]:
-    """The stages behind the last one; one that a call does not need (`ping` needs no token) is not missed."""
-    order = list(Stage)
-    return order[order.index(trace.records[-1].stage) + 1 :] if trace.records else order
+    """The stages that a refusal kept the call from; what a call does not need (`ping` no token) is not missed."""
+    order, seen = list(Stage), {record.stage for record in trace.records}
+    last = ended_badly(trace) or (trace.records[-1] if trace.records else None)
+    beyond = order[order.index(last.stage) + 1 :] if last else order
+    return [stage for stage in beyond if stage not in seen]
 
 
 def _hang(twigs: Sequence[str], margin: str) -> Iterator[str]:

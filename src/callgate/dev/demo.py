@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -29,9 +30,9 @@ from callgate.dev.agent import (
     open_agent,
     run_step,
 )
+from callgate.dev.identity import workload_identity
 from callgate.dev.workload_api import DevWorkloadApi
 from callgate.errors import GatewayError, Reason
-from callgate.identity.source import X509Source
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Context
 from callgate.policy.compile import Policy, load_policy
@@ -189,12 +190,9 @@ async def ledger(jwks_uri: str) -> AsyncIterator[int]:
     """The tool server as a process of its own; yields its port."""
     command = [sys.executable, "-m", "callgate.dev.ledger", "--port", "0"]
     command += ["--issuer", ISSUER, "--jwks-uri", jwks_uri, "--audience", AUDIENCE]
+    run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
     async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(
-            lambda task_status: trio.run_process(
-                command, stdout=subprocess.PIPE, capture_stdout=False, check=False, task_status=task_status
-            )
-        )
+        process: trio.Process = await nursery.start(run)
         try:
             yield await _announced_port(process)
         finally:
@@ -227,20 +225,6 @@ def free_ports(count: int) -> list[int]:
             sock.close()
 
 
-@asynccontextmanager
-async def identity_of(api: DevWorkloadApi, name: str) -> AsyncIterator[X509Context]:
-    """What a workload asks its Workload API for at start."""
-    source = X509Source(api.endpoint(name))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(source.run)
-        with trio.fail_after(PATIENCE_S):
-            await source.wait_ready()
-        if source.current is None:
-            raise DemoFailed(source.problem)
-        yield source.current
-        nursery.cancel_scope.cancel()
-
-
 async def tell_story(stage: Stage, telling: Telling) -> tuple[DecisionTrace, DecisionTrace]:
     """Play the story; returns the traces of the allowed call and of the denied one.  Raises `DemoFailed`."""
     allowed, denied = await _the_agent(stage, telling)
@@ -251,7 +235,10 @@ async def tell_story(stage: Stage, telling: Telling) -> tuple[DecisionTrace, Dec
 
 async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, DecisionTrace]:
     telling.say(f"\n1  {AGENT_ID}\n   opens one session. It holds no secret, only the SVID of its workload.\n")
-    async with identity_of(stage.api, "refund-agent") as identity, _session(stage, identity, telling) as play:
+    async with (
+        workload_identity(stage.api.endpoint("refund-agent")) as identity,
+        _session(stage, identity, telling) as play,
+    ):
         await play(ListTools(), Listed(("list_invoices", "get_invoice", "refund")))
         await play(CallTool("get_invoice", {"number": "INV-1001"}), Allowed)
         allowed = stage.last()
@@ -267,7 +254,7 @@ async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, Dec
 
 async def _the_auditor(stage: Stage, telling: Telling) -> None:
     telling.say(f"\n2  {AUDITOR_ID}\n   is another workload, and is shown other tools.\n")
-    async with identity_of(stage.api, "auditor") as identity, _session(stage, identity, telling) as play:
+    async with workload_identity(stage.api.endpoint("auditor")) as identity, _session(stage, identity, telling) as play:
         await play(ListTools(), Listed(("list_invoices", "close_month")))
         await play(CallTool("close_month", {"month": "2026-10"}), Allowed)
         await play(CallTool("refund", {"number": "INV-1001", "amount": 20}), Denied)
@@ -276,7 +263,7 @@ async def _the_auditor(stage: Stage, telling: Telling) -> None:
 
 async def _a_caller_without_svid(stage: Stage, telling: Telling) -> None:
     telling.say("\n3  A caller without an SVID gets no further than the handshake.\n")
-    async with identity_of(stage.api, "refund-agent") as identity:
+    async with workload_identity(stage.api.endpoint("refund-agent")) as identity:
         gate_id = SpiffeId.parse(GATE_ID)
         context = context_without_svid(identity.bundles[gate_id.trust_domain], gate_id)
     known = len(stage.traces)

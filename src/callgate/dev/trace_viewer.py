@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -42,7 +43,7 @@ class Viewer:
         """Until the trace can be looked at.  Raises NoViewer after `ARRIVAL_S`."""
         query = f"{self.url}/v1/projects/{PROJECT}/spans?trace_id={trace.trace_id:032x}"
         with trio.move_on_after(ARRIVAL_S):
-            while not await trio.to_thread.run_sync(_has_spans, query):
+            while not await trio.to_thread.run_sync(_has_spans, query):  # noqa: ASYNC110  # another process
                 await trio.sleep(0.3)
             return
         raise NoViewer(f"the viewer did not take the trace within {ARRIVAL_S:g} s")
@@ -89,17 +90,16 @@ async def viewer(directory: Path, ports: tuple[int, int], say: Callable[[str], N
     }
     log = directory / "phoenix.log"
     with log.open("wb") as output:
+        run = partial(
+            trio.run_process,
+            [str(command), "serve"],
+            env=settings,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         async with trio.open_nursery() as nursery:
-            process: trio.Process = await nursery.start(
-                lambda task_status: trio.run_process(
-                    [str(command), "serve"],
-                    env=settings,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                    task_status=task_status,
-                )
-            )
+            process: trio.Process = await nursery.start(run)
             try:
                 say("  … starting the trace viewer")
                 await _wait_until_up(f"{url}/healthz", process, log)

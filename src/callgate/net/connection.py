@@ -124,6 +124,8 @@ class Connection:
             self._news.set()
             if self.gone and self._call is not None:
                 self._call.cancel()
+            # `receive_some` does not wait while there is something to read: the other connections get their turn here.
+            await trio.lowlevel.checkpoint()
             while self._answering and self.http.buffered >= self._limits.ahead_bytes:
                 self._room = trio.Event()
                 await self._room.wait()

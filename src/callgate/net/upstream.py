@@ -131,7 +131,9 @@ class Exchange:
 class Upstream:
     """One tool server's connections."""
 
-    def __init__(self, server: ToolServer, identity: Callable[[], X509Context | None], wall_clock: Callable[[], float]):
+    def __init__(
+        self, server: ToolServer, identity: Callable[[], X509Context | None], wall_clock: Callable[[], float]
+    ) -> None:
         self.server = server
         url = urlsplit(server.url)
         self._url = url

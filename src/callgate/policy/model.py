@@ -6,7 +6,7 @@ read without its condition would let more through than its author wrote.
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field
 
@@ -48,6 +48,12 @@ def check_server_name(text: str) -> str:
     if _SERVER_NAME.fullmatch(text) is None:
         raise ValueError("must be 1 to 63 of a-z, 0-9 and '-', and start with a letter or digit")
     return text
+
+
+def _check_version(version: int) -> int:
+    if version != 1:
+        raise ValueError(f"must be 1, the only one that this callgate reads; it is {version}")
+    return version
 
 
 def _check_rule_id(text: str) -> str:
@@ -131,7 +137,7 @@ class PolicyFile(StrictModel):
 
     later: ClassVar = frozenset({"tags", "tools", "include", "history", "limits", "shadow", "issuers", "approvals"})
 
-    version: Literal[1]
+    version: Annotated[int, AfterValidator(_check_version)]
     trust_domains: Items[Annotated[str, AfterValidator(_check_trust_domain)]] = Field(
         min_length=1, max_length=MAX_TRUST_DOMAINS
     )

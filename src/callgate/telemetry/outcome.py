@@ -25,7 +25,7 @@ def reason_of(record: StageRecord) -> str:
 
 
 def error_type(trace: DecisionTrace, attributes: Mapping[str, AttributeValue]) -> str:
-    """The SERVER span's `error.type`, given its attributes; "" where the call went well.
+    """The SERVER span's `error.type`, given its other attributes; "" where the call went well.
 
     MCP: "This attribute SHOULD be set to the string representation of the JSON-RPC error code, if one is returned",
     and `tool_error` where the result says `isError`.  The tool server's error stands on the RESPOND or FORWARD record
@@ -33,7 +33,7 @@ def error_type(trace: DecisionTrace, attributes: Mapping[str, AttributeValue]) -
     """
     if bad := ended_badly(trace):
         reason = reason_of(bad)
-        return _refusal_code(reason, attributes) or reason
+        return _answered_code(trace) or _refusal_code(reason, attributes) or reason
     ends = (record for record in reversed(trace.records) if record.stage in (Stage.RESPOND, Stage.FORWARD))
     return next((stated for record in ends if (stated := stated_error(record.attributes))), "")
 
@@ -54,6 +54,15 @@ def status_of(attributes: Mapping[str, AttributeValue], description: str) -> Sta
     if names.ERROR_TYPE not in attributes:
         return _UNSET
     return Status(StatusCode.ERROR, description or None)
+
+
+def _answered_code(trace: DecisionTrace) -> str:
+    """The JSON-RPC code that `respond` says it sent."""
+    answered = (r.attributes for r in trace.records if r.stage is Stage.RESPOND and r.outcome is Outcome.OK)
+    return next(
+        (str(found[names.RPC_RESPONSE_STATUS_CODE]) for found in answered if names.RPC_RESPONSE_STATUS_CODE in found),
+        "",
+    )
 
 
 def _refusal_code(reason: str, attributes: Mapping[str, AttributeValue]) -> str:

@@ -56,7 +56,9 @@ class ServerConnection:
         # True from the moment when bytes were thrown away: what follows them has no known beginning.
         self._deaf = False
         self._closing = False
+        # A request or a refusal was read, and its answer is not complete.
         self._answering = False
+        self._untaken: RawRequest | Refusal | None = None
         self._closed = False
 
     @property
@@ -90,11 +92,17 @@ class ServerConnection:
         self._closing = True
 
     def receive(self, data: bytes) -> None:
-        """Take what the client sent; b"" is the end of its stream."""
+        """Take what the client sent; b"" is the end of its stream.
+
+        Reads as far as the end of one request, so that what is held is bounded by the limits, however often this is
+        called before `next_request`.
+        """
         if self._deaf or self._closed:
             return
         self._eof = self._eof or not data
         self._buffer += data
+        if not self._answering:
+            self._advance()
         if self._answering and len(self._buffer) > self._limits.max_pipelined_bytes:
             self._ignore_input()
 
@@ -104,14 +112,7 @@ class ServerConnection:
         None: more bytes are needed, or the last request is not answered yet.  There is at most one refusal on a
         connection.
         """
-        if self._answering or self._closed:
-            return None
-        outcome = self._read()
-        if isinstance(outcome, Refusal):
-            self._ignore_input()
-        elif outcome is None:
-            return self._refuse_if_cut_off()
-        self._answering = True
+        outcome, self._untaken = self._untaken, None
         return outcome
 
     def respond(self, status: int, headers: Sequence[tuple[str, str]], body: bytes = b"") -> bytes:
@@ -140,7 +141,7 @@ class ServerConnection:
         return self._send(h11.EndOfMessage())
 
     def finish(self) -> None:
-        """Begin the next cycle once an answer is complete; afterwards call `next_request` before reading on."""
+        """Begin the next cycle once an answer is complete; the next request may be here already."""
         if self._protocol.our_state not in (h11.DONE, h11.MUST_CLOSE):
             raise ConnectionMisuseError("the answer is not complete")
         if self.must_close:
@@ -150,6 +151,14 @@ class ServerConnection:
         self._protocol.start_next_cycle()
         self._answering = False
         self._head = self._decoder = None
+        self._advance()
+
+    def _advance(self) -> None:
+        outcome = self._read() or self._refuse_if_cut_off()
+        if isinstance(outcome, Refusal):
+            self._ignore_input()
+        self._untaken = outcome
+        self._answering = outcome is not None
 
     def _ignore_input(self) -> None:
         self._deaf = True
@@ -202,13 +211,12 @@ class ServerConnection:
         """RFC 9112, 8: a request that ends before its time is incomplete; what came of it is not acted on."""
         if not self._eof or self.phase is Phase.IDLE:
             return None
-        self._ignore_input()
-        self._answering = True
         return Refusal(Reason.HTTP_MALFORMED, "the request was cut off")
 
     def _send_head(self, status: int, headers: Sequence[tuple[str, str]], framing: Sequence[tuple[str, str]]) -> bytes:
-        if not self._answering:
+        if not self._answering or self._untaken is not None:
             self._closing = self._answering = True
+            self._untaken = None
             self._ignore_input()
         fields = [*_checked(headers), *framing]
         if self.must_close:

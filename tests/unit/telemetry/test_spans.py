@@ -169,6 +169,14 @@ def test_default_deny_is_not_said_twice_where_policy_says_it() -> None:
     assert [dict(event.attributes or {})["callgate.rule.why"] for event in authorize.events] == [DENIAL.why, said.why]
 
 
+def test_a_note_of_kind_default_that_does_not_apply_does_not_replace_default_deny() -> None:
+    note = Finding("more", "default", matched=False, why="40 more rules were looked at")
+    trace = refused_at(Stage.DECIDE, Reason.NO_GRANT, findings=(DENIAL, note))
+    authorize = _only(spans_of(trace), SpanKind.INTERNAL, "authorize")
+    matched = [dict(event.attributes or {})["callgate.rule.matched"] for event in authorize.events]
+    assert matched == [False, False, True]
+
+
 def test_a_denial_names_the_json_rpc_code_the_reason_and_the_message() -> None:
     spans = spans_of(denied())
     server = _only(spans, SpanKind.SERVER)
@@ -235,6 +243,21 @@ def test_error_type_is_the_json_rpc_code_that_was_answered_or_else_the_reason(
     stage: Stage, reason: Reason, error: str
 ) -> None:
     assert _attributes(_only(spans_of(refused_at(stage, reason)), SpanKind.SERVER))["error.type"] == error
+
+
+def test_a_json_rpc_code_that_was_answered_is_the_error_type_though_no_message_was_read() -> None:
+    trace = refused_at(Stage.READ, Reason.JSON_MALFORMED)
+    trace.add(record(Stage.RESPOND, attributes={names.RPC_RESPONSE_STATUS_CODE: "-32700"}))
+    server = _only(spans_of(trace), SpanKind.SERVER)
+    assert _attributes(server)["error.type"] == "-32700"
+    assert server.name == "POST /{server}/mcp"
+
+
+def test_an_svid_that_ran_out_on_a_kept_alive_connection_is_no_handshake() -> None:
+    trace = refused_at(Stage.AUTHENTICATE, Reason.SVID_EXPIRED)
+    trace.add(record(Stage.RESPOND, attributes={names.RPC_RESPONSE_STATUS_CODE: "-31401"}))
+    server = _only(spans_of(trace), SpanKind.SERVER)
+    assert (server.name, _attributes(server)["error.type"]) == ("HTTP", "-31401")
 
 
 def test_the_span_of_the_stage_that_failed_carries_the_reason_as_error_type() -> None:

@@ -257,6 +257,31 @@ def test_refuses_the_huge_when_it_comes_in_one_piece(kind: str) -> None:
     assert connection.buffered == 0
 
 
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [(HEAD, b"a"), (HEAD + b"Content-Length: 1048576\r\n\r\n", b"a"), (CHUNKED + b"fffff\r\n", b"a"), (b"", POST)],
+)
+def test_holds_no_more_than_its_limits_though_nobody_takes_the_request(begun: bytes, more: bytes) -> None:
+    connection = opened(begun)
+    most = 0
+    for _ in range(1000):
+        connection.receive(more * (READ_BYTES // len(more)))
+        most = max(most, connection.buffered)
+
+    assert most <= HttpLimits().max_pipelined_bytes
+    assert len(connection._body) <= HttpLimits().max_body_bytes
+    assert connection.next_request() is not None
+    assert connection.must_close
+
+
+def test_answer_to_a_deadline_is_the_last_though_the_request_came_after_all() -> None:
+    connection = opened(POST + POST)
+
+    assert b"connection: close" in connection.respond(408, [])
+    connection.finish()
+    assert connection.next_request() is None
+
+
 def test_limits_are_the_ones_given() -> None:
     limits = HttpLimits(max_head_bytes=100, max_fields=2, max_body_bytes=2)
 
