@@ -6,10 +6,13 @@ wire.  A policy refusal is HTTP 200 with a JSON-RPC error, because several MCP c
 other status (docs/adr/0002).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 # JSON-RPC codes of our own stand outside -32768..-32000: MCP 2026-07-28 reserves -32020..-32099 and closes the rest.
 RPC_IDENTITY = -31401
@@ -28,6 +31,15 @@ RPC_UNSUPPORTED_REVISION = -32022
 
 class GatewayError(Exception):
     """A fault of the gate or of what it stands on; never the caller's doing."""
+
+
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """The exceptions in a group and in the groups within it: trio wraps one for each nursery on the way."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 class Reason(StrEnum):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from callgate.addresses import Address
 from callgate.config import Config, ServerConfig
-from callgate.errors import Reason, Refusal
+from callgate.errors import GatewayError, Reason, Refusal
 from callgate.gateway import Gateway, Visit
 from callgate.identity.source import X509Source
 from callgate.identity.trust import Peer, X509Context, verify_peer
@@ -43,6 +43,10 @@ class Addresses:
 
     agents: Address
     admin: Address
+
+
+class CannotListen(GatewayError):  # noqa: N818  # says what cannot be done
+    """An address of the configuration is taken, or is not this machine's."""
 
 
 class Service:
@@ -109,10 +113,10 @@ class Service:
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`.  Raises OSError where an address is taken."""
-        agents = await Listener.open(*self._config.listen)
+        """Serve until `stop`.  Raises CannotListen where an address is taken."""
+        agents = await _listener_at(self._config.listen)
         try:
-            admin = await Listener.open(*self._config.admin.listen)
+            admin = await _listener_at(self._config.admin.listen)
         except BaseException:
             agents.close()
             raise
@@ -294,6 +298,13 @@ class Service:
             chance=random.Random(os.urandom(32)),  # noqa: S311  # span ids, which are no secret
             secret_bytes=os.urandom,
         )
+
+
+async def _listener_at(address: Address) -> Listener:
+    try:
+        return await Listener.open(*address)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 def _workload(peer: Peer) -> dict[str, AttributeValue]:

@@ -7,6 +7,7 @@ How SPIRE tells them apart stands in `spire/workloads`: each has a copy of the P
 import json
 import os
 import subprocess
+from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ class Spire:
         again = {"entries": [entry for entry in entries if entry["spiffe_id"] == wanted]}
         await self.server("entry", "create", "-data", "-", stdin=json.dumps(again).encode())
 
+    async def bundle(self) -> bytes:
+        """The X.509 authorities of the trust domain as of now, DER, one after the other."""
+        shown = await self.server("bundle", "show")
+        return b"".join(b64decode(authority["asn1"]) for authority in shown["x509_authorities"])
+
     async def authority(self, step: str, authority_id: str | None = None) -> Json:
         """`localauthority x509` show, prepare, activate, taint or revoke."""
         chosen = () if authority_id is None else ("-authorityID", authority_id)
@@ -80,8 +86,8 @@ class Workload:
     process: trio.Process
     _rest: bytes = b""
 
-    async def next_line(self) -> Json:
-        """The next object that it prints.  Raises EOFError when it has ended."""
+    async def next_text(self) -> str:
+        """The next line that it prints.  Raises EOFError when it has ended."""
         assert self.process.stdout is not None
         while b"\n" not in self._rest:
             received = await self.process.stdout.receive_some()
@@ -89,19 +95,47 @@ class Workload:
                 raise EOFError(f"the workload ended, status {await self.process.wait()}")
             self._rest += received
         line, self._rest = self._rest.split(b"\n", 1)
-        answer: Json = json.loads(line)
+        return line.decode()
+
+    async def next_line(self) -> Json:
+        """The next object that it prints.  Raises EOFError when it has ended."""
+        answer: Json = json.loads(await self.next_text())
         return answer
+
+    async def texts(self) -> AsyncIterator[str]:
+        """All lines that it still prints, until it has ended."""
+        while True:
+            try:
+                line = await self.next_text()
+            except EOFError:
+                return
+            yield line
+
+    async def lines(self) -> AsyncIterator[Json]:
+        """All objects that it still prints, until it has ended."""
+        async for line in self.texts():
+            yield json.loads(line)
+
+    async def tell(self, line: str) -> None:
+        """One line on its standard input."""
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(f"{line}\n".encode())
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Workload]:
-    """Start a workload's process; it is killed on leaving."""
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, env=dict(environment))
+async def running(
+    command: Sequence[str], environment: Mapping[str, str], *, stderr: int | None = None
+) -> AsyncIterator[Workload]:
+    """Start a workload's process; it is killed on leaving.  `stderr` as in `subprocess`."""
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=dict(environment)
+    )
     try:
         yield Workload(process)
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
-            assert process.stdout is not None
-            await process.stdout.aclose()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                await pipe.aclose()

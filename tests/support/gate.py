@@ -105,13 +105,14 @@ def config_of(
     endpoint: str,
     listen: str = "127.0.0.1:0",
     admin: str = "127.0.0.1:0",
+    issuer: str = ISSUER,
     server: Mapping[str, str] | None = None,
     more: str = "",
 ) -> Config:
     """A configuration with one tool server, `ledger`."""
     lines = "".join(f"    {key}: {value}\n" for key, value in (server or {}).items())
     text = (
-        f"listen: {listen}\nworkload_api: {endpoint}\nissuer: {ISSUER}\npolicy: policy.yaml\n"
+        f"listen: {listen}\nworkload_api: {endpoint}\nissuer: {issuer}\npolicy: policy.yaml\n"
         f"admin: {{listen: '{admin}'}}\n"
         f"servers:\n  ledger:\n    url: {upstream_url}\n{lines}{more}"
     )
@@ -135,6 +136,7 @@ async def running_gate(
     clock: Clock | None = None,
     ttl_s: float = 300.0,
     admin: str = "127.0.0.1:0",
+    issuer: str = ISSUER,
     server: Mapping[str, str] | None = None,
     more: str = "",
     record: Callable[[DecisionTrace], None] | None = None,
@@ -142,7 +144,9 @@ async def running_gate(
     """A gate with an identity, listening; stopped in good order at the end."""
     api = DevWorkloadApi(directory / "spiffe", WORKLOADS, ttl_s=ttl_s, dns_names={"gate": ["localhost"]})
     with api:
-        config = config_of(upstream_url, endpoint=api.endpoint("gate"), admin=admin, server=server, more=more)
+        config = config_of(
+            upstream_url, endpoint=api.endpoint("gate"), admin=admin, issuer=issuer, server=server, more=more
+        )
         gate: Gate
 
         def take(trace: DecisionTrace) -> None:

@@ -25,7 +25,7 @@ def read_vectors(file_name: str) -> list[Vector]:
     return [_vector(entry) for entry in json.loads((CORPUS / "mcp" / file_name).read_text())]
 
 
-def base_request(name: str, **changes: Any) -> RawRequest:
+def base_request(name: str, **changes: object) -> RawRequest:
     """A base request; `changes` as in the corpora: target, method, set, append, body, replace."""
     return _vector({"name": name, "base": name, **changes}).raw
 

@@ -1,10 +1,12 @@
 """`callgate demo`: watch an allowed call and a denied one next to it, and read both decision paths."""
 
 import logging
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,8 @@ import click
 import trio
 from opentelemetry.sdk.resources import Resource
 
+from callgate.cli.running import run
 from callgate.cli.tree import render
-from callgate.errors import GatewayError
 from callgate.telemetry.export import Telemetry
 from callgate.telemetry.logs import set_up_logging
 from callgate.telemetry.otlp import muffle, span_exporter
@@ -45,15 +47,25 @@ def demo(keep: bool, traces: bool) -> None:  # flags of the command line
     with tempfile.TemporaryDirectory(
         prefix="callgate-", dir=_SHALLOW if len(tempfile.gettempdir()) > 40 else None
     ) as name:
-        try:
-            trio.run(_play, Path(name), keep or traces, traces)
-        except* GatewayError as group:
-            raise click.ClickException("; ".join(str(error) for error in group.exceptions)) from None
-        except* KeyboardInterrupt:
-            click.echo("\nstopped")
+        run(partial(_until_signal, partial(_play, Path(name), keep=keep or traces, traces=traces)))
 
 
-async def _play(directory: Path, keep: bool, traces: bool) -> None:
+async def _until_signal(play: Callable[[], Awaitable[None]]) -> None:
+    """Play to the end, or until a signal; either way every process that was started is ended."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+            await play()
+            nursery.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+    async for _ in signals:
+        click.echo("\nstopping")
+        everything.cancel()
+
+
+async def _play(directory: Path, *, keep: bool, traces: bool) -> None:
     from callgate.dev import demo as story  # noqa: PLC0415  # needs the extra `demo`
     from callgate.dev.trace_viewer import PROJECT, viewer  # noqa: PLC0415
 
@@ -91,6 +103,7 @@ async def _play(directory: Path, keep: bool, traces: bool) -> None:
 def _telemetry(otlp_url: str | None, project: str) -> Telemetry:
     if otlp_url is None:
         return Telemetry()
+    muffle()
     return Telemetry(
         span_exporter(otlp_url), Resource({"service.name": "callgate", "openinference.project.name": project})
     )

@@ -1,10 +1,11 @@
 """`callgate dev call`: be an agent for one call."""
 
+from functools import partial
+
 import click
 import orjson
-import trio
 
-from callgate.errors import GatewayError
+from callgate.cli.running import run
 from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 
 # What a shell script can tell apart: allowed is 0, any fault is 1, a wrong command line 2 (click's).
@@ -40,11 +41,7 @@ def call(url: str, tool: str | None, arguments: str, gate_id: str, workload_api:
         raise click.BadParameter(f"not JSON: {error}", param_hint="ARGUMENTS") from None
     if not isinstance(given, dict):
         raise click.BadParameter("must be a JSON object", param_hint="ARGUMENTS")
-    try:
-        status = trio.run(_call, url, tool, given, gate, workload_api)
-    except* (GatewayError, ImportError) as group:
-        raise click.ClickException("; ".join(map(str, group.exceptions))) from None
-    raise SystemExit(status)
+    raise SystemExit(run(partial(_call, url, tool, given, gate, workload_api)))
 
 
 async def _call(url: str, tool: str | None, arguments: dict[str, object], gate: SpiffeId, endpoint: str | None) -> int:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import uuid
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 import trio
 
 from callgate.cli.files import read_config
+from callgate.cli.running import run
 from callgate.config import Config
 from callgate.policy.compile import Policy
 from callgate.service import Addresses, Service
@@ -37,18 +39,7 @@ def serve(path: Path, log_level: str) -> None:
     """Run the gate until SIGTERM or SIGINT; then finish what is under way and exit 0."""
     set_up_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
     config, policy = read_config(path)
-    try:
-        trio.run(run_gate, config, policy)
-    except* OSError as group:
-        causes = "; ".join(str(error) for error in _leaves(group))
-        raise click.ClickException(f"cannot listen on {config.listen} or {config.admin.listen}: {causes}") from None
-
-
-def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
-    found: list[OSError] = []
-    for error in group.exceptions:
-        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found
+    run(partial(run_gate, config, policy))
 
 
 async def run_gate(config: Config, policy: Policy) -> None:

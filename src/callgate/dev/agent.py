@@ -6,7 +6,7 @@ asyncio.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 
-from callgate.errors import GatewayError
+from callgate.errors import GatewayError, leaves
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Bundle, X509Context
 from callgate.net.tls_context import workload_context
@@ -188,20 +188,12 @@ def denied(error: MCPError) -> Denied:
 
 def _single_fault(group: BaseExceptionGroup[BaseException]) -> Exception | None:
     """What the client's task groups wrapped, where it is one thing that callers know."""
-    leaves = list(_leaves(group))
-    if all(isinstance(leaf, httpx2.TransportError) for leaf in leaves):
-        return CannotReachGate(_innermost(leaves[0]))
-    if len(leaves) == 1 and isinstance(leaves[0], MCPError | GatewayError):
-        return leaves[0]
+    faults = list(leaves(group))
+    if all(isinstance(fault, httpx2.TransportError) for fault in faults):
+        return CannotReachGate(_innermost(faults[0]))
+    if len(faults) == 1 and isinstance(faults[0], MCPError | GatewayError):
+        return faults[0]
     return None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _innermost(error: BaseException) -> str:

@@ -175,7 +175,7 @@ def _ids_used_twice(document: Document, rules: Iterable[tuple[YamlPath, dict[str
 
 def _foreign_workloads(document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]]) -> Iterator[Problem]:
     listed = _dict(document.value).get("trust_domains")
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or not listed:
         return
     for path, rule in rules:
         for index, text in enumerate(_list(rule.get("workloads"))):

@@ -72,7 +72,11 @@ def test_accepts_what_may_be_left_out_or_be_at_its_limit(old: str, new: str) -> 
         ("version: 1", "version: 1.0", "p.yaml:1:10: version must be a whole number, not the number 1.0"),
         ("version: 1\n", "", "p.yaml:1:1: key 'version' is missing"),
         ("grants:", "grant:", "p.yaml:3:1: unknown key 'grant'; did you mean 'grants'?"),
-        ("    tools: [get", "    tool: [get", "p.yaml:8:5: unknown key 'tool'; did you mean 'tools'?"),
+        (
+            "    description: May",
+            "    descripton: May",
+            "p.yaml:5:5: unknown key 'descripton'; did you mean 'description'?",
+        ),
         ("    ttl: 10s", "    zzz: 10s", "p.yaml:10:5: unknown key 'zzz'"),
         ("    description: Ever.", "    scopes: [a]", "p.yaml:13:5: unknown key 'scopes'"),
         ("  - id: reads\n    desc", "  - desc", "p.yaml:4:5: key 'id' is missing in grants[0]"),
@@ -87,12 +91,12 @@ def test_accepts_what_may_be_left_out_or_be_at_its_limit(old: str, new: str) -> 
         (
             "[acme.test, partner.test]",
             "[acme.test, partner.test, Other.test]",
-            "p.yaml:2:41: trust_domains[2] must be a trust domain's name alone",
+            "p.yaml:2:42: trust_domains[2] must be a trust domain's name alone",
         ),
         (
             "[acme.test, partner.test]",
             "[acme.test, partner.test, spiffe://x.test]",
-            "p.yaml:2:41: trust_domains[2] must be a trust domain's name alone",
+            "p.yaml:2:42: trust_domains[2] must be a trust domain's name alone",
         ),
         (
             "[acme.test, partner.test]",
@@ -112,7 +116,7 @@ def test_accepts_what_may_be_left_out_or_be_at_its_limit(old: str, new: str) -> 
             "p.yaml:6:17: workloads[0] has '*' inside the segment 'refund-*'; a wildcard is a whole segment",
         ),
         ('["spiffe://partner.test/**"]', "[]", "p.yaml:14:16: workloads must not be an empty list"),
-        ('["spiffe://partner.test/**"]', "", "p.yaml:14:16: workloads is empty; give it a value or leave it out"),
+        ('["spiffe://partner.test/**"]', "", "p.yaml:14:15: workloads is empty; give it a value or leave it out"),
         ('[get_invoice, "list_*"]', "[]", "p.yaml:8:12: tools must not be an empty list"),
         (
             '"list_*"]',
@@ -146,6 +150,13 @@ def test_refuses_with_place_and_words(old: str, new: str, problem: str) -> None:
 
     assert len(found) == 1, found
     assert found[0].startswith(problem)
+
+
+def test_asks_what_was_meant_by_a_misspelt_key_that_is_needed() -> None:
+    assert changed("    tools: [get", "    tool: [get") == [
+        "p.yaml:4:5: key 'tools' is missing in grants[0]",
+        "p.yaml:8:5: unknown key 'tool'; did you mean 'tools'?",
+    ]
 
 
 @pytest.mark.parametrize("key", ["when", "limit", "approval", "mask", "record", "until", "for", "between", "shadow"])

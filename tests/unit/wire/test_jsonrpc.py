@@ -90,21 +90,26 @@ def test_a_failure_may_be_without_an_id(rpc_id: dict[str, JsonValue]) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        *(None, [], [RESULT], "x", 1, {}),
-        *({**RESULT, "jsonrpc": "1.0"}, {"id": 1, "result": {}}, {**RESULT, "error": {}}, {**RESULT, "Result": {}}),
-        *({**RESULT, "extra": 1}, {**RESULT, "method": "x"}, {**FAILURE, "params": {}}, {"jsonrpc": "2.0", "id": 1}),
-        *({**RESULT, "result": value} for value in (None, [], "x", 1, True)),
-        *({**RESULT, "id": value} for value in (None, True, 1.0, [], "x" * 257)),
-        {"jsonrpc": "2.0", "result": {}},
-        *({**FAILURE, "error": value} for value in (None, [], "x", {}, {"code": 1}, {"message": "x"})),
-        *({**FAILURE, "error": {"code": code, "message": "x"}} for code in (None, "1", 1.0, True)),
-        *({**FAILURE, "error": {"code": 1, "message": text}} for text in (None, 1, [])),
-        *({**FAILURE, "id": value} for value in (True, 1.5, {})),
-    ],
-)
+WRONG_RESULTS: list[JsonValue] = [None, [], "x", 1, True]
+WRONG_IDS: list[JsonValue] = [True, 1.0, 1.5, [], {}, "x" * 257]
+WRONG_ERRORS: list[JsonValue] = [
+    *(None, [], "x", {}, {"code": 1}, {"message": "x"}),
+    *({"code": None, "message": "x"}, {"code": "1", "message": "x"}, {"code": 1.0, "message": "x"}),
+    *({"code": True, "message": "x"}, {"code": 1, "message": None}, {"code": 1, "message": []}),
+]
+NO_SERVER_MESSAGES: list[JsonValue] = [
+    *(None, [], [RESULT], "x", 1, {}),
+    *({**RESULT, "jsonrpc": "1.0"}, {"id": 1, "result": {}}, {**RESULT, "error": {}}, {**RESULT, "Result": {}}),
+    *({**RESULT, "extra": 1}, {**RESULT, "method": "x"}, {**FAILURE, "params": {}}, {"jsonrpc": "2.0", "id": 1}),
+    *({**RESULT, "id": None}, {"jsonrpc": "2.0", "result": {}}),
+    *[{**RESULT, "result": wrong} for wrong in WRONG_RESULTS],
+    *[{**RESULT, "id": wrong} for wrong in WRONG_IDS],
+    *[{**FAILURE, "id": wrong} for wrong in WRONG_IDS],
+    *[{**FAILURE, "error": wrong} for wrong in WRONG_ERRORS],
+]
+
+
+@pytest.mark.parametrize("said", NO_SERVER_MESSAGES)
 def test_refuses_what_is_no_server_message(said: JsonValue) -> None:
     found = read_server_message(said)
     assert isinstance(found, Refusal)
@@ -113,7 +118,8 @@ def test_refuses_what_is_no_server_message(said: JsonValue) -> None:
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER)
 METHODS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)
-PARAMS = st.dictionaries(st.sampled_from(["a", "b", "_meta"]), st.integers(0, 9) | st.none() | st.just([]))
+MEMBERS: st.SearchStrategy[JsonValue] = st.integers(0, 9) | st.none() | st.booleans()
+PARAMS = st.dictionaries(st.sampled_from(["a", "b", "_meta"]), MEMBERS)
 MESSAGES = (
     st.builds(RpcRequest, IDS, METHODS, PARAMS)
     | st.builds(RpcNotification, METHODS, PARAMS)

@@ -26,7 +26,7 @@ def test_writes_the_standards_example() -> None:
 
 
 @pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("ff", True)])
-def test_only_the_last_flag_says_sampled(flags: str, sampled: bool) -> None:  # noqa: FBT001
+def test_only_the_last_flag_says_sampled(flags: str, sampled: bool) -> None:
     found = read_trace_context({"traceparent": EXAMPLE[:-2] + flags})
     assert found is not None
     assert found.sampled is sampled
@@ -59,6 +59,7 @@ def test_an_unreadable_traceparent_is_as_if_there_were_none(text: JsonValue) -> 
         ("a=b , c=d", "a=b,c=d"),
         ("a=b,,c=d", "a=b,c=d"),
         ("tenant@vendor=x", "tenant@vendor=x"),
+        ("a=b;c", "a=b;c"),
         ("", ""),
     ],
 )
@@ -78,7 +79,6 @@ def test_reads_a_tracestate(text: str, state: str) -> None:
             "a=b\n",
             "a=b\r\nx: y",
             "a=é",
-            "a=b;c",
             "a b=c",
             "a=" + "x" * 257,
             5,
@@ -90,8 +90,7 @@ def test_reads_a_tracestate(text: str, state: str) -> None:
     ],
 )
 def test_an_unreadable_tracestate_does_not_hurt_the_traceparent(text: JsonValue) -> None:
-    expected = "a=b;c" if text == "a=b;c" else ""  # a semicolon is a legal character of a value
-    assert _state(text) == expected
+    assert _state(text) == ""
 
 
 @given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1))

@@ -1,0 +1,174 @@
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from callgate.cli import main
+from callgate.cli.check import check
+from callgate.cli.files import FileProblems, read_config
+from callgate.config import Config
+from callgate.policy.compile import Policy
+
+QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart"
+CONFIG = """\
+listen: 127.0.0.1:8443
+issuer: https://gate.acme.test
+policy: rules/policy.yaml
+servers:
+  ledger: {url: https://ledger.acme.test/mcp}
+  mail: {url: https://mail.acme.test/mcp}
+"""
+POLICY = """\
+version: 1
+trust_domains: [acme.test]
+grants:
+  - {id: a, workloads: ["spiffe://acme.test/**"], server: ledger, tools: [get]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "callgate.yaml").write_text(CONFIG)
+    (tmp_path / "rules" / "policy.yaml").write_text(POLICY)
+    return tmp_path
+
+
+def run(path: Path) -> Result:
+    return CliRunner().invoke(check, ["-c", str(path)])
+
+
+def test_accepts_the_quickstart() -> None:
+    result = run(QUICKSTART / "callgate.yaml")
+
+    digest = sha256((QUICKSTART / "policy.yaml").read_bytes()).hexdigest()
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        f"{QUICKSTART}/callgate.yaml: 1 server (ledger)",
+        f"{QUICKSTART}/policy.yaml: 3 grants, 1 denial, digest sha256:{digest}",
+    ]
+
+
+def test_finds_the_policy_beside_the_configuration(folder: Path) -> None:
+    result = run(folder / "callgate.yaml")
+
+    assert result.exit_code == 0
+    assert "2 servers (ledger, mail)" in result.stdout
+    assert f"{folder}/rules/policy.yaml: 1 grant, 0 denials" in result.stdout
+
+
+def test_takes_an_absolute_policy_path(folder: Path) -> None:
+    policy = folder / "rules" / "policy.yaml"
+    (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", str(policy)))
+
+    assert run(folder / "callgate.yaml").exit_code == 0
+
+
+def test_reads_callgate_yaml_of_the_working_folder_by_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+    result = CliRunner().invoke(main, ["check"])
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("callgate.yaml: 2 servers")
+
+
+def test_tells_of_the_mistakes_in_both_files_at_once(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("127.0.0.1:8443", "8443").replace("issuer", "isuer"))
+    (folder / "rules" / "policy.yaml").write_text(POLICY.replace("ledger", "legder").replace("[get]", "[]"))
+
+    result = run(folder / "callgate.yaml")
+
+    config, policy = folder / "callgate.yaml", folder / "rules" / "policy.yaml"
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"{config}:1:1: key 'issuer' is missing",
+        f"{config}:1:9: listen must be an address and a port, as in 0.0.0.0:8443 or '[::]:8443'",
+        f"{config}:2:1: unknown key 'isuer'; did you mean 'issuer'?",
+        f"{policy}:4:59: server 'legder' is not configured; did you mean 'ledger'?",
+        f"{policy}:4:74: tools must not be an empty list",
+    ]
+
+
+def test_tells_of_the_policy_alone_when_the_configuration_is_good(folder: Path) -> None:
+    (folder / "rules" / "policy.yaml").write_text(POLICY + "    when: true\n")
+
+    result = run(folder / "callgate.yaml")
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"{folder}/rules/policy.yaml:5:")
+
+
+def test_tells_of_the_configuration_alone_when_it_names_no_policy(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("policy: rules/policy.yaml\n", ""))
+
+    assert run(folder / "callgate.yaml").stderr == f"{folder}/callgate.yaml:1:1: key 'policy' is missing\n"
+
+
+def test_a_good_policy_adds_nothing_to_the_mistakes_in_the_configuration(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG + "x: 1\n")
+
+    assert run(folder / "callgate.yaml").stderr == f"{folder}/callgate.yaml:7:1: unknown key 'x'\n"
+
+
+def test_says_that_the_configuration_is_missing(tmp_path: Path) -> None:
+    result = run(tmp_path / "callgate.yaml")
+
+    assert result.exit_code == 1
+    assert result.stderr == f"{tmp_path}/callgate.yaml: cannot be read: No such file or directory\n"
+
+
+def test_says_that_the_policy_is_missing(folder: Path) -> None:
+    (folder / "rules" / "policy.yaml").unlink()
+
+    result = run(folder / "callgate.yaml")
+
+    assert result.exit_code == 1
+    assert result.stderr == f"{folder}/rules/policy.yaml: cannot be read: No such file or directory\n"
+
+
+def test_says_that_the_policy_is_a_folder(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", "rules"))
+
+    assert run(folder / "callgate.yaml").stderr == f"{folder}/rules: cannot be read: Is a directory\n"
+
+
+def test_says_that_a_path_cannot_be_one(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", "x" * 300))
+
+    assert "cannot be read: File name too long" in run(folder / "callgate.yaml").stderr
+
+
+def test_says_where_a_file_is_not_utf8(folder: Path) -> None:
+    (folder / "rules" / "policy.yaml").write_bytes(POLICY.encode() + b"# \xff\n")
+
+    assert run(folder / "callgate.yaml").stderr == f"{folder}/rules/policy.yaml:5:3: is not UTF-8 here\n"
+
+
+def test_reads_no_more_than_the_limit_of_a_file_without_end(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", "/dev/zero"))
+
+    assert run(folder / "callgate.yaml").stderr == "/dev/zero: is larger than 4194304 bytes\n"
+    assert run(Path("/dev/zero")).stderr == "/dev/zero: is larger than 1048576 bytes\n"
+
+
+def test_gives_serve_the_same_two_values(folder: Path) -> None:
+    config, policy = read_config(folder / "callgate.yaml")
+
+    assert isinstance(config, Config)
+    assert isinstance(policy, Policy)
+    assert policy.count("grant") == 1
+
+
+def test_gives_serve_the_same_problems(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text("listen: 1\n")
+
+    with pytest.raises(FileProblems) as raised:
+        read_config(folder / "callgate.yaml")
+
+    assert raised.value.exit_code == 1
+    assert len(raised.value.problems) == 4
