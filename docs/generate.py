@@ -177,7 +177,10 @@ def _default(field: FieldInfo) -> str:
 
 
 def _sentence(meaning: str, reason: str | None) -> str:
-    return meaning if reason is None else f"{meaning} *{reason[0].upper()}{reason[1:]}.*"
+    if reason is None:
+        return meaning
+    told = f"{reason[0].upper()}{reason[1:]}."
+    return f"{meaning} *{told}*" if meaning else told
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -104,10 +104,10 @@ def check_authority(text: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether `host` (no brackets) is this machine: `localhost`, 127.0.0.0/8 or ::1."""
-    if host == "localhost":
+    if host in {"localhost", "::1"}:
         return True
     try:
-        return (IPv6Address(host) if ":" in host else IPv4Address(host)).is_loopback
+        return IPv4Address(host).is_loopback
     except AddressValueError:
         return False
 
@@ -138,12 +138,14 @@ def _host(text: str) -> str:
 
 def _ipv6(text: str) -> str:
     try:
-        short = IPv6Address(text).compressed
+        address = IPv6Address(text)
     except AddressValueError as error:
         raise ValueError("has no IPv6 address between its brackets") from error
+    if address.ipv4_mapped is not None:
+        raise ValueError(f"must write the IPv4 address {address.ipv4_mapped} as one")
     # A zone ("%eth0") means something on one machine alone, and RFC 9110 has no place for it.
-    if short != text or "%" in text:
-        raise ValueError(f"must have its IPv6 address in its short form, [{short.partition('%')[0]}]")
+    if address.compressed != text or "%" in text:
+        raise ValueError(f"must have its IPv6 address in its short form, [{address.compressed.partition('%')[0]}]")
     return text
 
 

@@ -42,6 +42,16 @@ def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
             yield error
 
 
+def place_of(fault: BaseException) -> str:
+    """The type of a fault and where it was raised, without its message: that could hold what a caller sent."""
+    if isinstance(fault, BaseExceptionGroup):
+        return "; ".join(map(place_of, leaves(fault)))
+    frame = fault.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return type(fault).__name__ + (f" in {frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else "")
+
+
 class Reason(StrEnum):
     """Stable codes: they are in traces, refusals and dashboards, so one is never renamed or reused."""
 

@@ -15,10 +15,10 @@ from hashlib import sha256
 
 import trio
 
-from callgate.errors import ANSWERS, Reason, Refusal
+from callgate.errors import ANSWERS, Reason, Refusal, place_of
 from callgate.identity.trust import Peer, X509Context, still_trusted
 from callgate.net.connection import ClientLost, Connection
-from callgate.parts import Identified, Outbound, Parts, Reply
+from callgate.parts import Identified, Outbound, Parts, Reply, Route
 from callgate.policy.decide import Call, Decision, Permit, decide
 from callgate.relay import JSON, Relay
 from callgate.telemetry import names
@@ -76,10 +76,10 @@ class Gateway:
             raise
         except Exception as fault:  # noqa: BLE001  # the border of one call: no other caller may be disturbed
             # The type and the place alone: a message could hold what the caller sent.
-            _LOG.error("a call failed inside the gate: %s", _where(fault))
+            _LOG.error("a call failed inside the gate: %s", place_of(fault))
             if connection.streaming:
                 raise ClientLost(Reason.INTERNAL) from None
-            await self._refuse(Refusal(Reason.INTERNAL, _where(fault)), None, connection, path)
+            await self._refuse(Refusal(Reason.INTERNAL, place_of(fault)), None, connection, path)
         finally:
             self.finish(path)
 
@@ -244,20 +244,31 @@ class Gateway:
         started = self._now_ns()
         route = self._parts.routes[outbound.permit.call.server]
         relay = Relay(self._parts, outbound, connection, path)
-        found: Reply | Refusal | None = Refusal(Reason.UPSTREAM_TIMEOUT)
-        with connection.call(route.total_s) as scope:
-            found = await relay.exchange(route, scope)
-        if scope.cancelled_caught and connection.gone:
-            found = Refusal(Reason.CLIENT_GONE)
-        self._note(path, Stage.FORWARD, started, found, relay.attributes)
-        if connection.gone:
-            raise ClientLost(Reason.CLIENT_GONE)
+        # What stands where nothing else is found: the gate itself is being stopped.
+        found: Reply | Refusal | None = Refusal(Reason.GATE_SHUTTING_DOWN)
+        try:
+            found = await self._exchanged(relay, route, connection)
+        except ClientLost as lost:
+            found = Refusal(lost.reason)
+            raise
+        finally:
+            self._note(path, Stage.FORWARD, started, found, relay.attributes)
         if isinstance(found, Reply):
             await self._respond(found, connection, path)
         elif relay.streaming:
             await self._end_stream(found, outbound.identified.request, connection, path)
         else:
             await self._refuse(found or Refusal(Reason.INTERNAL), outbound.identified.request, connection, path)
+
+    async def _exchanged(self, relay: Relay, route: Route, connection: Connection) -> Reply | Refusal | None:
+        if not connection.gone:
+            with connection.call(route.total_s) as scope:
+                found = await relay.exchange(route, scope)
+            if not scope.cancelled_caught:
+                return found
+        if connection.gone:
+            raise ClientLost(Reason.CLIENT_GONE)
+        return Refusal(Reason.UPSTREAM_TIMEOUT)
 
     async def _respond(self, reply: Reply, connection: Connection, path: DecisionTrace) -> None:
         started = self._now_ns()
@@ -308,14 +319,6 @@ class Gateway:
         path.add(
             StageRecord(stage, outcome, started_ns, self._now_ns(), reason, detail, attributes or {}, findings),
         )
-
-
-def _where(fault: Exception) -> str:
-    frame = fault.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f" in {frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame is not None else ""
-    return type(fault).__name__ + place
 
 
 def _permit_of(decision: Decision) -> Permit | Refusal:

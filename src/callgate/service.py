@@ -1,22 +1,24 @@
 """A running gate: its listeners, its identity, its connections, and how it stops."""
 
+import logging
 import os
 import random
 import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from callgate.addresses import Address
 from callgate.config import Config, ServerConfig
-from callgate.errors import GatewayError, Reason, Refusal
+from callgate.errors import GatewayError, Reason, Refusal, place_of
 from callgate.gateway import Gateway, Visit
-from callgate.identity.source import X509Source
+from callgate.identity.source import SourceEvent, X509Source
 from callgate.identity.trust import Peer, X509Context, verify_peer
 from callgate.net.admin import AdminSite, Readiness
 from callgate.net.connection import Connection, ConnectionLimits
@@ -35,6 +37,11 @@ from callgate.wire.http1 import RESPONSE_LIMITS, HttpLimits
 from callgate.wire.http1_server import ServerConnection
 from callgate.wire.json_strict import JsonLimits
 from callgate.wire.session import SessionSealer
+
+_LOG = logging.getLogger(__name__)
+# Health checks and key fetches; without it, whoever reaches the admin listener could use up the file descriptors.
+_ADMIN_CONNECTIONS = 64
+Welcome = Callable[[socket.socket, Address], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Service:
         self._config = config
         self._policy = policy
         self._clock = clock or Clock(time.time_ns)
-        self._source = X509Source(config.workload_api, hint=config.svid_hint)
+        self._source = X509Source(config.workload_api, hint=config.svid_hint, on_event=_log_identity)
         self._key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
         self._routes = {name: self._route(name, server) for name, server in config.servers.items()}
         self._gateway = Gateway(self._parts(record))
@@ -72,6 +79,7 @@ class Service:
         self._open: set[Connection] = set()
         self._callers: Counter[str] = Counter()
         self._connections = 0
+        self._admin_connections = 0
         self._authorities: frozenset[str] = frozenset()
         self._http_limits = HttpLimits(
             max_head_bytes=config.limits.max_head_bytes, max_body_bytes=config.limits.max_body_bytes
@@ -124,7 +132,7 @@ class Service:
         try:
             async with trio.open_nursery() as background:
                 background.start_soon(self._source.run)
-                background.start_soon(admin.serve, background, self._welcome_anyone)
+                background.start_soon(admin.serve, background, partial(self._guarded, self._welcome_anyone))
                 task_status.started(Addresses(agents.address, admin.address))
                 await self._serve_agents(agents)
                 background.cancel_scope.cancel()
@@ -136,12 +144,22 @@ class Service:
 
     async def _serve_agents(self, agents: Listener) -> None:
         async with trio.open_nursery() as acceptor, trio.open_nursery() as connections:
-            acceptor.start_soon(agents.serve, connections, self._welcome)
+            acceptor.start_soon(agents.serve, connections, partial(self._guarded, self._welcome))
             await self._stopping.wait()
             agents.close()
             for connection in tuple(self._open):
                 connection.drain()
             connections.cancel_scope.deadline = trio.current_time() + self._config.limits.drain_s
+
+    async def _guarded(self, welcome: Welcome, sock: socket.socket, address: Address) -> None:
+        """The border of one connection: a fault in it must not end the others."""
+        try:
+            await welcome(sock, address)
+        except Exception as fault:  # noqa: BLE001  # the border of a task
+            # Not the message: it could hold what a caller sent.
+            _LOG.error("a connection failed inside the gate: %s", place_of(fault))
+        finally:
+            sock.close()
 
     async def _welcome(self, sock: socket.socket, address: Address) -> None:
         """accept: is there room, and is this TLS 1.3 with a client certificate?"""
@@ -155,7 +173,6 @@ class Service:
                 return
             await self._serve(stream, address, started)
         finally:
-            sock.close()
             self._connections -= 1
 
     def _wrapped(self, sock: socket.socket) -> TlsStream | Refusal:
@@ -164,8 +181,11 @@ class Service:
         identity = self._source.current
         if identity is None:
             return Refusal(Reason.GATE_NOT_READY, self._source.problem)
-        if self._tls is None or self._tls[0] is not identity:
-            self._tls = (identity, agent_facing_context(identity))
+        try:
+            if self._tls is None or self._tls[0] is not identity:
+                self._tls = (identity, agent_facing_context(identity))
+        except (OSError, ValueError) as error:
+            return Refusal(Reason.GATE_NOT_READY, f"no TLS with this SVID: {error}")
         try:
             return TlsStream.server(sock, self._tls[1])
         except OSError as error:
@@ -227,22 +247,27 @@ class Service:
 
     async def _welcome_anyone(self, sock: socket.socket, _address: Address) -> None:
         """The admin listener: no client certificate, and nothing here that needs one."""
+        self._admin_connections += 1
         try:
-            stream: TlsStream | PlainStream = PlainStream(sock)
-            if self._config.admin.tls == "svid":
-                context = self._public_context()
-                if context is None:
-                    return
-                stream = TlsStream.server(sock, context)
-                if await self._shake_hands(stream) is not None:
-                    return
-            connection = Connection(stream, ServerConnection(self._http_limits, None), self._patience)
-            site = self._site()
-            await connection.run(lambda found: site.answer(found, connection))
-        except OSError:
-            return
+            stream = await self._admin_stream(sock) if self._admin_connections <= _ADMIN_CONNECTIONS else None
+            if stream is not None:
+                connection = Connection(stream, ServerConnection(self._http_limits, None), self._patience)
+                site = self._site()
+                await connection.run(lambda found: site.answer(found, connection))
         finally:
-            sock.close()
+            self._admin_connections -= 1
+
+    async def _admin_stream(self, sock: socket.socket) -> TlsStream | PlainStream | None:
+        if self._config.admin.tls == "off":
+            return PlainStream(sock)
+        context = self._public_context()
+        if context is None:
+            return None
+        try:
+            stream = TlsStream.server(sock, context)
+        except OSError:
+            return None
+        return stream if await self._shake_hands(stream) is None else None
 
     def _public_context(self) -> ssl.SSLContext | None:
         identity = self._source.current
@@ -298,6 +323,11 @@ class Service:
             chance=random.Random(os.urandom(32)),  # noqa: S311  # span ids, which are no secret
             secret_bytes=os.urandom,
         )
+
+
+def _log_identity(event: SourceEvent, detail: str) -> None:
+    level = logging.INFO if event is SourceEvent.UPDATED else logging.WARNING
+    _LOG.log(level, "identity: %s %s", event, detail)
 
 
 async def _listener_at(address: Address) -> Listener:

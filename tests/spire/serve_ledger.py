@@ -19,6 +19,7 @@ from functools import partial
 
 import httpx2
 import trio
+from starlette.types import ASGIApp
 
 from callgate.addresses import Address
 from callgate.dev.demo import AUDIENCE, GATE_ID, ISSUER
@@ -105,6 +106,10 @@ async def splice(stream: TlsStream, ledger_port: int, tokens: Tokens) -> None:
         nursery.cancel_scope.cancel()
 
 
+def ledger_app(trust: Trust) -> ASGIApp:
+    return build_ledger(trust, httpx2.AsyncClient(trust_env=False), trust.audience).http_app(path="/mcp")
+
+
 async def main() -> None:
     source = X509Source()
     listener = await Listener.open("127.0.0.1", 0)
@@ -113,8 +118,9 @@ async def main() -> None:
         await source.wait_ready()
         say(port=listener.address.port)
         keys = (await trio.to_thread.run_sync(sys.stdin.readline)).strip()
-        server = build_ledger(Trust(ISSUER, keys, AUDIENCE), httpx2.AsyncClient(trust_env=False), AUDIENCE)
-        with app_served(server.http_app(path="/mcp")) as port:
+        # On a thread, where no trio is to be seen: its locks are made for the event loop that runs when they are made.
+        app = await trio.to_thread.run_sync(ledger_app, Trust(ISSUER, keys, AUDIENCE))
+        with app_served(app) as port:
             await listener.serve(nursery, partial(welcome, source, port))
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
@@ -38,7 +37,6 @@ servers:
 telemetry: {{otlp: "{otlp}"}}
 """
 
-T = TypeVar("T")
 StepSpec = tuple[str, dict[str, object]] | None
 """A tool call, or None for `tools/list`; `play_agent` takes these."""
 
@@ -47,15 +45,20 @@ StepSpec = tuple[str, dict[str, object]] | None
 class Stage:
     """A running gate with the ledger behind it.
 
-    `tokens_seen`: what the ledger said of each token so far, all of it once the stage is taken down.  `gate_log` and
-    `gate_status` (its exit status after SIGTERM) likewise.
+    `ledger_said`: so far, and all of it once the stage is taken down; `gate_log` and `gate_status` (its exit status
+    after SIGTERM) likewise.
     """
 
     spire: Spire
     url: str = ""
-    tokens_seen: list[Json] = field(default_factory=list)
+    ledger_said: list[str] = field(default_factory=list)
     gate_log: list[str] = field(default_factory=list)
     gate_status: int | None = None
+
+    @property
+    def tokens_seen(self) -> list[Json]:
+        """What the ledger said of each token, in order."""
+        return [json.loads(line) for line in self.ledger_said]
 
     @asynccontextmanager
     async def agent(self, workload: str, how: str, steps: Sequence[StepSpec], *more: str) -> AsyncIterator[Workload]:
@@ -84,8 +87,8 @@ async def gate_and_ledger(spire: Spire, directory: Path, collector: Collector) -
         async with running(command, spire.environment, stderr=subprocess.STDOUT) as gate:
             await _start(stage, gate, ledger)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_follow, ledger.lines(), stage.tokens_seen)
-                nursery.start_soon(_follow, gate.texts(), stage.gate_log)
+                nursery.start_soon(ledger.follow, stage.ledger_said)
+                nursery.start_soon(gate.follow, stage.gate_log)
                 yield stage
                 gate.process.terminate()
                 with trio.fail_after(_STOP_S):
@@ -111,17 +114,14 @@ async def _start(stage: Stage, gate: Workload, ledger: Workload) -> None:
 
 
 async def _said(gate: Workload, wanted: re.Pattern[str], log: list[str]) -> re.Match[str]:
-    with trio.move_on_after(_START_S):
-        async for line in gate.texts():
-            log.append(line)
-            if found := wanted.search(line):
-                return found
-    raise AssertionError("the gate did not start:\n" + "\n".join(log))
-
-
-async def _follow(source: AsyncIterator[T], lines: list[T]) -> None:
-    async for line in source:
-        lines.append(line)
+    try:
+        with trio.fail_after(_START_S):
+            while True:
+                log.append(await gate.next_text())
+                if found := wanted.search(log[-1]):
+                    return found
+    except (EOFError, trio.TooSlowError) as error:
+        raise AssertionError("the gate did not start:\n" + "\n".join(log)) from error
 
 
 def server_spans(collector: Collector) -> list[ReceivedSpan]:

@@ -148,7 +148,7 @@ def test_the_allowed_calls_trace_names_every_stage_and_who_took_part(story: Stor
     ("tool", "workload", "reason", "rule"),
     [
         ("wipe_ledger", AGENT_ID, "denied", "nobody-wipes-the-ledger"),
-        ("refund", AUDITOR_ID, "no_grant", "default"),
+        ("refund", AUDITOR_ID, "no_grant", "default-deny"),
     ],
 )
 def test_the_denied_calls_trace_ends_at_the_decision_and_names_the_rule(

@@ -102,19 +102,13 @@ class Workload:
         answer: Json = json.loads(await self.next_text())
         return answer
 
-    async def texts(self) -> AsyncIterator[str]:
-        """All lines that it still prints, until it has ended."""
+    async def follow(self, lines: list[str]) -> None:
+        """Append to `lines` all that it still prints, until it has ended."""
         while True:
             try:
-                line = await self.next_text()
+                lines.append(await self.next_text())
             except EOFError:
                 return
-            yield line
-
-    async def lines(self) -> AsyncIterator[Json]:
-        """All objects that it still prints, until it has ended."""
-        async for line in self.texts():
-            yield json.loads(line)
 
     async def tell(self, line: str) -> None:
         """One line on its standard input."""

@@ -1,7 +1,8 @@
 """A whole gate in the test's process: real TLS, a real Workload API on a socket, traces as values."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from callgate.parts import Clock
 from callgate.policy.compile import Policy, load_policy
 from callgate.service import Addresses, Service
 from callgate.trace import DecisionTrace
+from support.pki import Authority
 
 GATE = "spiffe://acme.test/gate"
 WORKLOADS = {
@@ -54,6 +56,17 @@ denials:
     server: ledger
     tools: [wipe_ledger]
 """
+
+
+@dataclass
+class WallClock:
+    """The machine's clock, set forward by `ahead_s`: wall time for a gate that a test may move."""
+
+    ahead_s: float = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: time.time_ns() + int(self.ahead_s * 1e9))
 
 
 @dataclass
@@ -99,6 +112,12 @@ async def context_of(api: DevWorkloadApi, name: str) -> ssl.SSLContext:
         return agent_context(identity, SpiffeId.parse(GATE))
 
 
+def authority_of(api: DevWorkloadApi, trust_domain: str = "acme.test") -> Authority:
+    """The authority that signs for the trust domain at this moment, for leaves that no Workload API would issue."""
+    root = api.authority(trust_domain)._roots[0]
+    return Authority(root.certificate, root.key)
+
+
 def config_of(
     upstream_url: str,
     *,
@@ -121,8 +140,8 @@ def config_of(
     return config
 
 
-def policy_of(text: str = POLICY) -> Policy:
-    policy = load_policy(text, "policy.yaml", frozenset({"ledger"}))
+def policy_of(text: str = POLICY, servers: Iterable[str] = ("ledger",)) -> Policy:
+    policy = load_policy(text, "policy.yaml", frozenset(servers))
     assert isinstance(policy, Policy), "\n".join(map(str, policy))
     return policy
 
@@ -147,18 +166,31 @@ async def running_gate(
         config = config_of(
             upstream_url, endpoint=api.endpoint("gate"), admin=admin, issuer=issuer, server=server, more=more
         )
-        gate: Gate
-
-        def take(trace: DecisionTrace) -> None:
-            gate.take(trace)
-            if record is not None:
-                record(trace)
-
-        service = Service(config, policy_of(policy), take, clock)
-        async with trio.open_nursery() as nursery:
-            addresses = await nursery.start(service.run)
-            gate = Gate(service, addresses, api)
+        async with starting_gate(api, config, policy_of(policy, config.servers), clock, record) as gate:
             with trio.fail_after(10):
-                await service.wait_ready()
+                await gate.service.wait_ready()
             yield gate
-            service.stop()
+
+
+@asynccontextmanager
+async def starting_gate(
+    api: DevWorkloadApi,
+    config: Config,
+    policy: Policy,
+    clock: Clock | None = None,
+    record: Callable[[DecisionTrace], None] | None = None,
+) -> AsyncIterator[Gate]:
+    """A gate that listens, whether or not it has an identity yet; stopped in good order at the end."""
+    gate: Gate
+
+    def take(trace: DecisionTrace) -> None:
+        gate.take(trace)
+        if record is not None:
+            record(trace)
+
+    service = Service(config, policy, take, clock)
+    async with trio.open_nursery() as nursery:
+        addresses = await nursery.start(service.run)
+        gate = Gate(service, addresses, api)
+        yield gate
+        service.stop()

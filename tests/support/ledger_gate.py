@@ -9,7 +9,7 @@ The gate runs on a thread with an event loop of its own, so that tests on any ev
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from support.gate import GATE, Gate, identity_of, running_gate
 from support.permits import LEDGER_AUDIENCE
 from support.serving import LedgerProcess, ledger_served
 
+TOKEN_TTL_S = 60
 _BEARER = re.compile(rb"authorization: Bearer ([!-~]+)\r\n")
 
 
@@ -76,8 +77,9 @@ def ledger_behind_gate(directory: Path, server: Mapping[str, str] | None = None)
     """Start both, each knowing the other's address; `server`: more of its configuration, as in `config_of`."""
     (admin_port,) = free_ports(1)
     issuer = f"http://127.0.0.1:{admin_port}"
-    # FastMCP shows a tool in its list only to a token with the tool's scope.
-    token = f'{{audience: "{LEDGER_AUDIENCE}", list_scopes: granted}}'
+    # FastMCP shows a tool in its list only to a token with the tool's scope.  The longest life there is: no token ends
+    # under a test on a slow machine.
+    token = f'{{audience: "{LEDGER_AUDIENCE}", list_scopes: granted, ttl: {TOKEN_TTL_S}s}}'
     with (
         ledger_served(issuer, jwks_uri_of(issuer), LEDGER_AUDIENCE) as ledger,
         start_blocking_portal("trio") as portal,
@@ -103,22 +105,21 @@ async def _running(
 
 
 async def _pass_on(port: int, wire: bytearray, gate: trio.SocketStream) -> None:
-    """One connection: every byte goes on as it came, those towards the ledger are recorded."""
+    """One connection, until either side ends it: every byte goes on as it came, those to the ledger are recorded."""
     ledger = await trio.open_tcp_stream("127.0.0.1", port)
-    async with ledger, trio.open_nursery() as nursery:
-        nursery.start_soon(_pump, gate, ledger, wire)
-        await _pump(ledger, gate, bytearray())
-        nursery.cancel_scope.cancel()
+    async with gate, ledger, trio.open_nursery() as nursery:
+        nursery.start_soon(_pump, gate, ledger, wire, nursery.cancel_scope)
+        nursery.start_soon(_pump, ledger, gate, bytearray(), nursery.cancel_scope)
 
 
-async def _pump(source: trio.SocketStream, sink: trio.SocketStream, record: bytearray) -> None:
-    try:
+async def _pump(
+    source: trio.SocketStream, sink: trio.SocketStream, record: bytearray, both_ways: trio.CancelScope
+) -> None:
+    with suppress(trio.BrokenResourceError):
         async for received in source:
             record += received
             await sink.send_all(received)
-        await sink.send_eof()
-    except trio.BrokenResourceError:
-        await sink.aclose()
+    both_ways.cancel()
 
 
 async def _identity(gate: Gate, name: str) -> X509Context:

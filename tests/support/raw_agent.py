@@ -1,185 +1,272 @@
-"""An agent that speaks HTTP on a TLS connection of its own, and hears what no client library would tell.
+"""An agent that says any bytes: mutual TLS by the book, HTTP by its own lights.
 
-    async with dialled(gate, context) as agent:
-        answer = await agent.ask(modern_call("get_invoice"))
-        assert await agent.farewell() == CLOSED
+    agent = RawAgent(gate.addresses.agents.port, await context_of(gate.api, "billing"))
+    async with agent.connected() as connection:
+        await connection.say(b"GET / HTTP/1.1\\r\\n\\r\\n")
+        answers = await connection.until_closed()
 
-It verifies nothing of the gate unless its context does.
+Answers are parsed here, strictly and without the gate's own code: a byte that is no part of a well-formed answer fails
+the test.
 """
 
 import json
-import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import h11
 import trio
 
-from support.gate import Gate
-
-CLOSED = "closed"
-DROPPED = "dropped"
-_JSON = ("Content-Type", "application/json")
-_BOTH = ("Accept", "application/json, text/event-stream")
+HOST = "gate.acme.test"
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
+_META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 HeaderList = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One POST: what is said and under which headers."""
-
-    message: Mapping[str, object]
-    headers: tuple[tuple[str, str], ...] = ()
-
-    def with_headers(self, *more: tuple[str, str]) -> "Ask":
-        return Ask(self.message, (*self.headers, *more))
-
-
-def modern(method: str, params: Mapping[str, object] | None = None, meta: Mapping[str, object] | None = None) -> Ask:
-    """A request of 2026-07-28."""
-    said = {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-        **(meta or {}),
-    }
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": said}}
-    headers = [_JSON, _BOTH, ("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", method)]
-    name = (params or {}).get("name")
-    return Ask(message, (*headers, *([("Mcp-Name", str(name))] if name is not None else [])))
-
-
-def modern_call(
-    tool: str, arguments: Mapping[str, object] | None = None, meta: Mapping[str, object] | None = None
-) -> Ask:
-    """A tools/call of 2026-07-28."""
-    return modern("tools/call", {"name": tool, "arguments": dict(arguments or {})}, meta)
-
-
-def legacy(method: str, params: Mapping[str, object] | None = None, *, session: str | None = None) -> Ask:
-    """A request of 2025-11-25; a notification where the method says so."""
-    message: dict[str, object] = {"jsonrpc": "2.0", "method": method, "params": dict(params or {})}
-    if not method.startswith("notifications/"):
-        message["id"] = 1
-    headers = [_JSON, _BOTH, ("MCP-Protocol-Version", "2025-11-25")]
-    return Ask(message, (*headers, *([("Mcp-Session-Id", session)] if session is not None else [])))
-
-
-def legacy_initialize() -> Ask:
-    """The opening of a legacy session."""
-    client = {"name": "raw", "version": "1"}
-    ask = legacy("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client})
-    return Ask(ask.message, (_JSON, _BOTH))
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
-    """One whole answer."""
+    """One response.  `headers`: names in lower case; `body` is decoded."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...]
     body: bytes
 
     @property
+    def closes(self) -> bool:
+        return ("connection", "close") in self.headers
+
+    @cached_property
     def message(self) -> dict[str, Any]:
+        """The JSON-RPC message of the body."""
         found: dict[str, Any] = json.loads(self.body)
         return found
 
     @property
-    def error(self) -> tuple[int, int, str]:
-        """HTTP status, JSON-RPC code, `data.reason`."""
-        error = self.message["error"]
-        return self.status, error["code"], error["data"]["reason"]
-
-
-@dataclass
-class RawAgent:
-    """One connection to the gate."""
-
-    stream: trio.SSLStream[trio.SocketStream]
-    host: str
-    path: str
-    _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
-
-    async def ask(self, ask: Ask) -> Answer:
-        """Send it, and read the whole answer."""
-        if self._http.our_state is h11.DONE:
-            self._http.start_next_cycle()
-        body = json.dumps(ask.message).encode()
-        headers = [("Host", self.host), ("Content-Length", str(len(body))), *ask.headers]
-        head = self._http.send(h11.Request(method="POST", target=self.path, headers=headers)) or b""
-        await self.stream.send_all(head + (self._http.send(h11.Data(data=body)) or b""))
-        self._http.send(h11.EndOfMessage())
-        return await self._answer()
-
-    async def _answer(self) -> Answer:
-        head = await self._event()
-        assert isinstance(head, h11.Response), head
-        body = b""
-        while isinstance(event := await self._event(), h11.Data):
-            body += event.data
-        headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-        return Answer(head.status_code, headers, body)
-
-    async def _event(self) -> object:
-        with trio.fail_after(10):
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(bytes(await self.stream.receive_some(65536)))
-        return event
-
-    async def farewell(self) -> str:
-        """How the gate ends the connection: CLOSED (close_notify), DROPPED, or the TLS alert in lower case.
-
-        Fails where it says anything more first, or does not end it.
-        """
-        try:
-            with trio.fail_after(10):
-                received = await self.stream.receive_some(65536)
-        except trio.BrokenResourceError as broken:
-            return alert_of(broken)
-        assert received == b""
-        return CLOSED
+    def reason(self) -> str:
+        """The gate's reason in an error; "" in any other answer."""
+        if not self.body.startswith(b"{") or "error" not in self.message:
+            return ""
+        return str((self.message["error"].get("data") or {}).get("reason", ""))
 
     @property
-    def tls(self) -> ssl.SSLObject:
-        found: ssl.SSLObject = self.stream._ssl_object
-        return found
+    def code(self) -> int:
+        return int(self.message["error"]["code"])
 
 
-def alert_of(broken: BaseException) -> str:
-    """The alert that the peer sent, as RFC 8446 section 6 names it; DROPPED where it sent none."""
-    cause = broken.__cause__
-    if isinstance(cause, ssl.SSLError):
-        match = re.fullmatch(r"(?:SSLV3|TLSV1|TLSV13)_ALERT_(\w+)", cause.reason or "")
-        if match:
-            return match[1].lower()
-    return DROPPED
+class RawConnection:
+    """One TLS connection to the gate."""
 
+    def __init__(self, tcp: trio.SocketStream, context: ssl.SSLContext) -> None:
+        self.tcp = tcp
+        self.port: int = tcp.socket.getsockname()[1]
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self._buffer = bytearray()
+        self._ended = False
 
-@asynccontextmanager
-async def dialled(
-    gate: Gate, context: ssl.SSLContext, *, server: str = "ledger", session: ssl.SSLSession | None = None
-) -> AsyncIterator[RawAgent]:
-    """A connection to the gate, its handshake not yet begun; `session` is one to resume."""
-    port = gate.addresses.agents.port
-    tcp = await trio.open_tcp_stream("127.0.0.1", port)
-    stream = trio.SSLStream(tcp, context, server_hostname="localhost")
-    if session is not None:
-        stream._ssl_object.session = session
-    try:
-        yield RawAgent(stream, f"localhost:{port}", f"/{server}/mcp")
-    finally:
-        await trio.aclose_forcefully(stream)
+    async def shake_hands(self) -> None:
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                received = await self.tcp.receive_some(65536)
+                assert received, "the gate hung up during the handshake"
+                self._incoming.write(received)
+            else:
+                await self._flush()
+                return
 
+    async def say(self, content: bytes) -> None:
+        """Send it, as far as the gate still listens."""
+        for start in range(0, len(content), 65536):
+            self.tls.write(content[start : start + 65536])
+            if not await self._flush():
+                # It has refused already; what it said can still be read.
+                return
 
-async def refused_by(gate: Gate, context: ssl.SSLContext) -> str:
-    """The alert (or other end) that a client meets when it tries to connect and listens."""
-    async with dialled(gate, context) as agent:
+    async def half_close(self) -> None:
+        """No more from here (close_notify); answers can still come."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        await self._flush()
+
+    async def _flush(self) -> bool:
         try:
-            with trio.fail_after(10):
-                await agent.stream.do_handshake()
-        except trio.BrokenResourceError as broken:
-            return alert_of(broken)
-        return await agent.farewell()
+            await self.tcp.send_all(self._outgoing.read())
+        except trio.BrokenResourceError:
+            return False
+        return True
+
+    async def answer(self) -> Answer | None:
+        """The next answer; None where the connection ended instead.  Fails on an answer cut off in the middle."""
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            if not await self._more():
+                assert not self._buffer, f"cut off: {bytes(self._buffer)!r}"
+                return None
+        status, headers = _parse_head(bytes(self._buffer[:end]))
+        del self._buffer[: end + 4]
+        return Answer(status, headers, await self._body(status, dict(headers)))
+
+    async def until_closed(self) -> list[Answer]:
+        """All answers up to the end of the connection."""
+        answers = []
+        while (answer := await self.answer()) is not None:
+            answers.append(answer)
+        return answers
+
+    async def ask(self, content: bytes) -> Answer:
+        """Send one request and have its answer."""
+        await self.say(content)
+        answer = await self.answer()
+        assert answer is not None, "closed without an answer"
+        return answer
+
+    async def _body(self, status: int, headers: Mapping[str, str]) -> bytes:
+        if headers.get("transfer-encoding") == "chunked":
+            return await self._chunks()
+        assert "transfer-encoding" not in headers
+        assert status == 204 or "content-length" in headers
+        return await self._exactly(int(headers.get("content-length", "0")))
+
+    async def _chunks(self) -> bytes:
+        body = bytearray()
+        while True:
+            line = await self._line()
+            size = int(line, 16)
+            body += await self._exactly(size)
+            assert await self._line() == b"", "a chunk is longer than it says"
+            if size == 0:
+                return bytes(body)
+
+    async def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            assert await self._more(), "cut off"
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line
+
+    async def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            assert await self._more(), "cut off"
+        content = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return content
+
+    async def _more(self) -> bool:
+        while not self._ended:
+            try:
+                received = self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                await self._receive()
+                continue
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                received = b""
+            self._ended = not received
+            self._buffer += received
+            return not self._ended
+        return False
+
+    async def _receive(self) -> None:
+        try:
+            received = await self.tcp.receive_some(65536)
+        except trio.BrokenResourceError:
+            received = b""
+        if received:
+            self._incoming.write(received)
+        else:
+            self._incoming.write_eof()
+
+
+@dataclass(frozen=True)
+class RawAgent:
+    """A workload that can connect to the gate: the gate's port, and a TLS context with the workload's SVID."""
+
+    port: int
+    context: ssl.SSLContext
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[RawConnection]:
+        """One connection, hung up without ceremony at the end."""
+        tcp = await trio.open_tcp_stream("127.0.0.1", self.port)
+        async with tcp:
+            connection = RawConnection(tcp, self.context)
+            await connection.shake_hands()
+            yield connection
+
+
+def request(
+    body: bytes, headers: HeaderList = (), *, method: str = "POST", target: str = "/ledger/mcp", host: str = HOST
+) -> bytes:
+    """One well-formed HTTP request with these headers and no others but Host and Content-Length."""
+    fields = [("Host", host), *headers, ("Content-Length", str(len(body)))]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
+
+
+def transport_headers(**more: str) -> HeaderList:
+    """What every MCP request carries, and `more` (with "_" for "-")."""
+    base = [("Accept", "application/json, text/event-stream"), ("Content-Type", "application/json")]
+    return [*base, *[(name.replace("_", "-"), value) for name, value in more.items()]]
+
+
+def modern(method: str, params: Mapping[str, object] | None = None, *, rpc_id: object = 1, **at: str) -> bytes:
+    """A whole request of revision 2026-07-28.  `rpc_id` None makes it a notification; `at`: target, host."""
+    message = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": {**(params or {}), "_meta": _META}}
+    if rpc_id is None:
+        del message["id"]
+    headers = transport_headers(MCP_Protocol_Version=MODERN, Mcp_Method=method)
+    name = (params or {}).get("name")
+    mirrored = [("Mcp-Name", str(name))] if name is not None else []
+    return request(json.dumps(message).encode(), [*headers, *mirrored], **at)
+
+
+def modern_call(tool: str, arguments: Mapping[str, object] | None = None, *, rpc_id: object = 1, **at: str) -> bytes:
+    """tools/call of revision 2026-07-28."""
+    return modern("tools/call", {"name": tool, "arguments": dict(arguments or {})}, rpc_id=rpc_id, **at)
+
+
+def legacy(
+    method: str,
+    params: Mapping[str, object] | None = None,
+    *,
+    session: str | None = None,
+    rpc_id: object = 1,
+    **at: str,
+) -> bytes:
+    """A whole request of revision 2025-11-25, with a session handle unless that is None."""
+    message: dict[str, object] = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": dict(params or {})}
+    if rpc_id is None:
+        del message["id"]
+    handle = [("Mcp-Session-Id", session)] if session is not None else []
+    return request(json.dumps(message).encode(), [*transport_headers(MCP_Protocol_Version=LEGACY), *handle], **at)
+
+
+INITIALIZE = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+
+
+async def open_session(connection: RawConnection, **at: str) -> str:
+    """The handle of a new legacy session."""
+    answer = await connection.ask(legacy("initialize", INITIALIZE, **at))
+    assert answer.status == 200, answer
+    return dict(answer.headers)["mcp-session-id"]
+
+
+def _parse_head(head: bytes) -> tuple[int, tuple[tuple[str, str], ...]]:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    version, status, _ = first.split(" ", 2)
+    assert version == "HTTP/1.1", first
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        assert colon, line
+        assert name == name.strip(), line
+        fields.append((name.lower(), value.strip(" \t")))
+    return int(status), tuple(fields)

@@ -80,11 +80,23 @@ class LedgerProcess:
         return self.child.returncode, output, errors
 
 
+# The ledger, unchanged, on a machine whose clock is ahead.
+_AHEAD = """
+import runpy, time
+true_time = time.time
+time.time = lambda: true_time() + {ahead_s}
+runpy.run_module("callgate.dev.ledger", run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
-def ledger_served(issuer: str, jwks_uri: str, audience: str) -> Iterator[LedgerProcess]:
+def ledger_served(
+    issuer: str, jwks_uri: str, audience: str, *, clock_ahead_s: float | None = None
+) -> Iterator[LedgerProcess]:
     """Start the ledger, wait for its ready line, end it by its process id."""
     options = ["--port", "0", "--issuer", issuer, "--jwks-uri", jwks_uri, "--audience", audience]
-    command = [sys.executable, "-m", "callgate.dev.ledger", *options]
+    program = ["-m", "callgate.dev.ledger"] if clock_ahead_s is None else ["-c", _AHEAD.format(ahead_s=clock_ahead_s)]
+    command = [sys.executable, *program, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None

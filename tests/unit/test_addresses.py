@@ -42,6 +42,8 @@ def test_reads_address_and_writes_it_the_same_way(text: str, host: str, port: in
         ("[0:0:0:0:0:0:0:1]:1", "must have its IPv6 address in its short form, [::1]"),
         ("[FE80::1]:1", "must have its IPv6 address in its short form, [fe80::1]"),
         ("[fe80::1%eth0]:1", "must have its IPv6 address in its short form, [fe80::1]"),
+        ("[::ffff:127.0.0.1]:1", "must write the IPv4 address 127.0.0.1 as one"),
+        ("[::ffff:7f00:1]:1", "must write the IPv4 address 127.0.0.1 as one"),
         ("[localhost]:1", "no IPv6 address between its brackets"),
         ("[]:1", "no IPv6 address between its brackets"),
         ("LOCALHOST:1", "must have its host in lower case"),

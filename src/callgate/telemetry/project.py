@@ -1,0 +1,229 @@
+"""What spans a `DecisionTrace` comes to: one trace a request, made when the request is over.
+
+    SERVER    tools/call get_invoice      what arrived, what was decided, what was answered
+    INTERNAL  ├─ authorize                one event for each rule that was looked at
+    INTERNAL  ├─ mint                     the claims of the token
+    CLIENT    └─ tools/call get_invoice   the call to the tool server
+
+No tracer is involved: the ids were chosen when the request began, and the spans are made whole, so that the path of a
+call pays for none of it.  Names and attributes follow the MCP conventions; where no MCP message was read, the HTTP
+ones.  `encode` writes these as bytes, `spans` as the SDK's objects; both bound each value by `bounded` and `event_of`.
+Pure: no clock, no I/O.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from callgate.errors import Reason
+from callgate.telemetry import names
+from callgate.telemetry.outcome import ended_badly, error_type, reason_of, refusal_message, stated_error
+from callgate.telemetry.visible import visible, without_credentials
+from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
+
+DETAIL_MAX_CHARS = 200
+# A SPIFFE ID has at most 2048 bytes (SPIFFE-ID, section 2.3), and nothing else that we record is longer.
+ATTRIBUTE_MAX_CHARS = 2048
+# MCP 2025-11-25, "Tool Names": 1 to 128 characters.
+NAME_MAX_CHARS = 128
+# The SDK's own limit on the events of a span (OTEL_SPAN_EVENT_COUNT_LIMIT), and ours on the items of an array.
+EVENTS_MAX = 128
+ARRAY_MAX_ITEMS = 128
+
+HANDSHAKE_NAME = "tls handshake"
+FINDING_EVENT = "callgate.finding"
+DEFAULT_DENY = Finding("default", "default", matched=True, why="no grant applies, and what is not granted is denied")
+
+# RFC 9110, section 9, and RFC 5789.
+_HTTP_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_CHILDREN = (Stage.DECIDE, Stage.MINT, Stage.FORWARD)
+_ON_CLIENT_SPAN_TOO = (names.MCP_METHOD_NAME, names.GEN_AI_TOOL_NAME, names.GEN_AI_OPERATION_NAME)
+
+Attributes = dict[str, AttributeValue]
+
+
+class Kind(IntEnum):
+    """The numbers of OTLP's `Span.SpanKind`."""
+
+    INTERNAL = 1
+    SERVER = 2
+    CLIENT = 3
+
+
+# A tuple, because four of them are made for every call and a frozen dataclass takes three times as long to make.
+class SpanShape(NamedTuple):
+    """One span of a trace; the first of a trace is the SERVER span, and the parent of the others.
+
+    `attributes` hold names of `names.ALLOWED` alone; their values still need `bounded`.  The status is ERROR if and
+    only if `names.ERROR_TYPE` is among them, and `message` is its description ("" for none).
+    """
+
+    kind: Kind
+    name: str
+    span_id: int
+    started_ns: int
+    ended_ns: int
+    attributes: Attributes
+    findings: Sequence[Finding]
+    message: str
+
+
+def shapes_of(trace: DecisionTrace) -> list[SpanShape]:
+    """The spans of one trace.
+
+    A stage that was not reached has no span.  Attributes that `names.ALLOWED` does not list are dropped and counted.
+    """
+    shared = _server_attributes(trace)
+    server = _server_shape(trace, shared)
+    records = {record.stage: record for record in trace.records}
+    return [server, *(_child_shape(trace, records[stage], server.name, shared) for stage in _CHILDREN if stage in records)]
+
+
+def findings_of(record: StageRecord) -> tuple[Finding, ...]:
+    """What `decide` looked at, and default deny as the last of it where it was default deny that refused."""
+    if record.reason != Reason.NO_GRANT:
+        return record.findings
+    said = any(finding.kind == DEFAULT_DENY.kind and finding.matched for finding in record.findings)
+    return record.findings if said else (*record.findings, DEFAULT_DENY)
+
+
+def span_name(attributes: Mapping[str, AttributeValue], furthest: Stage) -> str:
+    """The SERVER span's name, from its attributes and the last stage that left a record.
+
+    MCP: "`{mcp.method.name} {target}` where target SHOULD match `{gen_ai.tool.name}`".  HTTP: "`{method} {target}`
+    if there is a (low-cardinality) target available", which for a SERVER span is `http.route`; "HTTP" where the
+    method is unknown.
+    """
+    if method := attributes.get(names.MCP_METHOD_NAME):
+        return _name_of(method, attributes.get(names.GEN_AI_TOOL_NAME))
+    if method := attributes.get(names.HTTP_REQUEST_METHOD):
+        return _name_of(method if method in _HTTP_METHODS else "HTTP", attributes.get(names.HTTP_ROUTE))
+    return HANDSHAKE_NAME if furthest in (Stage.ACCEPT, Stage.AUTHENTICATE) else "HTTP"
+
+
+def bounded(value: AttributeValue) -> AttributeValue:
+    """A value as it may leave: text on one printable line and not too long, an integer of 64 bits."""
+    if isinstance(value, str):
+        return visible(value, ATTRIBUTE_MAX_CHARS)
+    if isinstance(value, tuple):
+        return tuple(visible(item, ATTRIBUTE_MAX_CHARS) for item in value[:ARRAY_MAX_ITEMS])
+    # OTLP's integers are int64: of a larger one the exporter would lose the attribute and log a traceback.
+    if isinstance(value, int) and value.bit_length() > 63:
+        return visible(f"{value:#x}", NAME_MAX_CHARS)
+    return value
+
+
+def event_of(finding: Finding) -> dict[str, str | bool]:
+    """The attributes of the event `FINDING_EVENT`, bounded."""
+    return {
+        names.RULE_ID: visible(finding.rule, NAME_MAX_CHARS),
+        names.RULE_KIND: visible(finding.kind, NAME_MAX_CHARS),
+        names.RULE_MATCHED: finding.matched,
+        names.RULE_WHY: without_credentials(finding.why, DETAIL_MAX_CHARS),
+    }
+
+
+def _name_of(method: AttributeValue, target: AttributeValue | None) -> str:
+    name = visible(str(bounded(method)), NAME_MAX_CHARS)
+    return f"{name} {visible(str(bounded(target)), NAME_MAX_CHARS)}" if target else name
+
+
+def _server_attributes(trace: DecisionTrace) -> Attributes:
+    attributes: Attributes = {names.NETWORK_TRANSPORT: "tcp"}
+    dropped = 0
+    for record in trace.records:
+        if record.stage not in _CHILDREN:
+            dropped += _take(record.attributes, attributes)
+    attributes[names.DECISION] = trace.decision
+    attributes[names.DECISION_ID] = visible(trace.decision_id, NAME_MAX_CHARS)
+    attributes[names.DECISION_PATH] = tuple([visible(record.step, NAME_MAX_CHARS) for record in trace.records])
+    if attributes.get(names.MCP_METHOD_NAME) == "tools/call":
+        # "SHOULD be set to `execute_tool` when the operation describes a tool call and SHOULD NOT be set otherwise."
+        attributes[names.GEN_AI_OPERATION_NAME] = "execute_tool"
+    if dropped:
+        attributes[names.ATTRIBUTES_DROPPED] = dropped
+    _add_outcome(trace, attributes)
+    return attributes
+
+
+def _add_outcome(trace: DecisionTrace, attributes: Attributes) -> None:
+    attributes.pop(names.ERROR_TYPE, None)
+    if error := error_type(trace, attributes):
+        attributes[names.ERROR_TYPE] = visible(error, NAME_MAX_CHARS)
+        if error.removeprefix("-").isdecimal():
+            attributes[names.RPC_RESPONSE_STATUS_CODE] = attributes[names.ERROR_TYPE]
+    if bad := ended_badly(trace):
+        _say_why(bad, attributes)
+
+
+def _server_shape(trace: DecisionTrace, attributes: Attributes) -> SpanShape:
+    furthest = trace.records[-1].stage if trace.records else Stage.ACCEPT
+    return SpanShape(
+        Kind.SERVER,
+        span_name(attributes, furthest),
+        trace.server_span_id,
+        trace.started_ns,
+        trace.ended_ns or max((record.ended_ns for record in trace.records), default=trace.started_ns),
+        attributes,
+        (),
+        # "The status description SHOULD match the `JSONRPCError.message` if the message is available."
+        refusal_message(str(attributes[names.REASON])) if names.REASON in attributes else "",
+    )
+
+
+def _child_shape(trace: DecisionTrace, record: StageRecord, server_name: str, shared: Attributes) -> SpanShape:
+    kind, name, span_id = _child_identity(trace, record, server_name)
+    findings = findings_of(record)
+    attributes = _child_attributes(trace, record, shared)
+    if len(findings) > EVENTS_MAX:
+        attributes[names.RULES_OMITTED] = len(findings) - EVENTS_MAX
+        # What applied comes first, so that it is never what is left out; `sorted` keeps the order otherwise.
+        findings = tuple(sorted(findings, key=lambda finding: not finding.matched)[:EVENTS_MAX])
+    detail = str(attributes.get(names.DETAIL, ""))
+    return SpanShape(kind, name, span_id, record.started_ns, record.ended_ns, attributes, findings, detail)
+
+
+def _child_identity(trace: DecisionTrace, record: StageRecord, server_name: str) -> tuple[Kind, str, int]:
+    if record.stage is Stage.DECIDE:
+        return Kind.INTERNAL, "authorize", trace.authorize_span_id
+    if record.stage is Stage.MINT:
+        return Kind.INTERNAL, "mint", trace.mint_span_id
+    return Kind.CLIENT, server_name, trace.client_span_id
+
+
+def _child_attributes(trace: DecisionTrace, record: StageRecord, shared: Attributes) -> Attributes:
+    attributes: Attributes = {}
+    if record.stage is Stage.FORWARD:
+        attributes = {key: shared[key] for key in _ON_CLIENT_SPAN_TOO if key in shared}
+        attributes[names.NETWORK_TRANSPORT] = "tcp"
+    dropped = _take(record.attributes, attributes)
+    if record.stage is Stage.DECIDE:
+        attributes[names.DECISION] = trace.decision
+    if dropped:
+        attributes[names.ATTRIBUTES_DROPPED] = dropped
+    _add_own_outcome(record, attributes)
+    return attributes
+
+
+def _add_own_outcome(record: StageRecord, attributes: Attributes) -> None:
+    if record.outcome is not Outcome.OK:
+        _say_why(record, attributes)
+        attributes.setdefault(names.ERROR_TYPE, attributes[names.REASON])
+    elif error := stated_error(record.attributes):
+        attributes[names.ERROR_TYPE] = visible(error, NAME_MAX_CHARS)
+
+
+def _take(source: Mapping[str, AttributeValue], target: Attributes) -> int:
+    """Copy what may leave; return how many may not."""
+    if source.keys() <= names.ALLOWED:
+        target.update(source)
+        return 0
+    kept = {key: value for key, value in source.items() if key in names.ALLOWED}
+    target.update(kept)
+    return len(source) - len(kept)
+
+
+def _say_why(record: StageRecord, attributes: Attributes) -> None:
+    attributes[names.REASON] = visible(reason_of(record), NAME_MAX_CHARS)
+    if record.detail:
+        attributes[names.DETAIL] = without_credentials(record.detail, DETAIL_MAX_CHARS)
