@@ -40,6 +40,6 @@ spire-up:
 spire-down:
     spire/down
 
-# Check that the documentation's links and command lines are true
+# Check that the documentation's links, command lines, examples and tables are true
 docs:
     uv run python docs/check.py

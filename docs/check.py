@@ -26,7 +26,9 @@ PATTERNS: Final = ("*.md", "docs/**/*.md", "examples/**/*.md", "spire/*.md")
 _FENCE: Final = re.compile(r"^( *)(```+)([\w-]*)\n(.*?)^\1\2 *$", re.DOTALL | re.MULTILINE)
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-_COMMAND: Final = re.compile(r"(?:^|&& |; )(?:\w+=\S+ )*(?:uv run )?(callgate|just) ([^;&|#\n]*)", re.MULTILINE)
+_COMMAND: Final = re.compile(
+    r"(?:^|&& |; )(?:\w+=\S+ )*(?:uv run )?(callgate|just) ((?:\\\n|[^;&|#\n])*)", re.MULTILINE
+)
 _RECIPE: Final = re.compile(r"^([a-z][a-z-]*)\b[^:=\n]*:(?!=)", re.MULTILINE)
 
 # What a fragment is completed with: each key that it does not have itself.
@@ -102,12 +104,12 @@ def wrong_commands(page: Page) -> Iterator[str]:
     for start, language, content in page.blocks():
         if language not in {"", "sh", "bash", "console"}:
             continue
-        # A line that goes on is one command, and keeps its place in the count of lines.
-        joined = re.sub(r"\\\n", "  ", content)
-        for command in _COMMAND.finditer(joined):
-            wrong = _refusal_of(command[1], shlex.split(command[2]), recipes)
+        for command in _COMMAND.finditer(content):
+            arguments = shlex.split(command[2].replace("\\\n", " "))
+            wrong = _refusal_of(command[1], arguments, recipes)
             if wrong:
-                yield page.problem(start + joined.count("\n", 0, command.start()), f"{command[0].strip()}: {wrong}")
+                line = start + content.count("\n", 0, command.start())
+                yield page.problem(line, f"{shlex.join([command[1], *arguments])}: {wrong}")
 
 
 def _refusal_of(program: str, arguments: Sequence[str], recipes: frozenset[str]) -> str:

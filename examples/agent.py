@@ -28,7 +28,7 @@ def context_to(gate: str) -> ssl.SSLContext:
         def do_handshake(self) -> None:
             super().do_handshake()
             names = (self.getpeercert() or {}).get("subjectAltName", ())
-            if [value for kind, value in names if kind == "URI"] != [gate]:
+            if [name[1] for name in names if name[0] == "URI"] != [gate]:
                 raise ssl.SSLCertVerificationError(ssl.SSL_ERROR_SSL, f"the server is not {gate}")
 
     context.sslobject_class = TlsToGate

@@ -116,8 +116,7 @@ class Reason(StrEnum):
     JSON_TOO_LARGE = "json_too_large"
     RPC_BATCH = "rpc_batch"
     RPC_INVALID = "rpc_invalid"
-    # identify
-    SERVER_UNKNOWN = "server_unknown"
+    # read, MCP
     ERA_MIXED = "era_mixed"
     REVISION_UNSUPPORTED = "revision_unsupported"
     HEADER_MISMATCH = "header_mismatch"
@@ -125,6 +124,8 @@ class Reason(StrEnum):
     METHOD_NOT_SERVED = "method_not_served"
     PARAMS_INVALID = "params_invalid"
     SESSION_MISSING = "session_missing"
+    # identify
+    SERVER_UNKNOWN = "server_unknown"
     SESSION_UNKNOWN = "session_unknown"
     # decide
     NO_GRANT = "no_grant"
@@ -222,7 +223,7 @@ def _answers() -> dict[Reason, Answer]:
         Reason.JSON_TOO_LARGE: Answer(413, RPC_INVALID_REQUEST, "The body is too large"),
         Reason.RPC_BATCH: Answer(400, RPC_INVALID_REQUEST, "Batches are not accepted"),
         Reason.RPC_INVALID: Answer(400, RPC_INVALID_REQUEST, "The body is not one JSON-RPC request or notification"),
-        # The same answer as for a path that never was: which servers exist is told only to those with a grant.
+        # The same status and words as for a path that never was.
         Reason.SERVER_UNKNOWN: Answer(404, RPC_INVALID_REQUEST, "Nothing is served at this path"),
         Reason.ERA_MIXED: Answer(400, RPC_INVALID_REQUEST, "The request mixes two MCP revisions"),
         Reason.REVISION_UNSUPPORTED: Answer(400, RPC_UNSUPPORTED_REVISION, "Unsupported protocol version"),

@@ -266,6 +266,9 @@ class Gateway:
                 found = await relay.exchange(route, scope)
             if not scope.cancelled_caught:
                 return found
+            if relay.answered:
+                # Time ran out while waiting for the stream's end: an error now would be a second answer.
+                return None
         if connection.gone:
             raise ClientLost(Reason.CLIENT_GONE)
         return Refusal(Reason.UPSTREAM_TIMEOUT)

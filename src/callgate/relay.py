@@ -1,5 +1,7 @@
 """One exchange with a tool server, and what of it reaches the agent."""
 
+from collections.abc import Iterator
+
 import trio
 
 from callgate.errors import Reason, Refusal
@@ -25,7 +27,7 @@ _TAIL_S = 0.05
 
 
 class Relay:
-    """Lives for one call; `attributes` and `streaming` say afterwards how far it came."""
+    """Lives for one call; `attributes`, `streaming` and `answered` (a stream's) say afterwards how far it came."""
 
     def __init__(self, parts: Parts, outbound: Outbound, connection: Connection, path: DecisionTrace) -> None:
         self._parts = parts
@@ -34,6 +36,7 @@ class Relay:
         self._connection = connection
         self._path = path
         self.streaming = False
+        self.answered = False
         self.attributes: dict[str, AttributeValue] = {}
 
     async def exchange(self, route: Route, scope: trio.CancelScope) -> Reply | Refusal | None:
@@ -127,13 +130,17 @@ class Relay:
             events = piece if isinstance(piece, Refusal) else reader.feed(piece)
             if isinstance(events, Refusal):
                 return events
-            for event in events:
+            for event in _with_one_comment(events):
                 done = await self._pass_on(event, session_id)
                 if isinstance(done, Refusal):
                     return done
                 if done:
+                    self.answered = True
                     await self._tail(exchange)
                     return None
+            if reader.refusal is not None:
+                # What is wrong came together with events that were good; nothing more may ever come.
+                return reader.refusal
         return Refusal(Reason.UPSTREAM_CLOSED, "the stream ended without an answer")
 
     async def _pass_on(self, event: SseEvent | SseComment, session_id: str | None) -> bool | Refusal:
@@ -200,6 +207,15 @@ class Relay:
         call, now = self._outbound.permit.call, self._parts.clock.now()
         handle = self._parts.sealer.seal(session_id, call.caller, call.server, self._parts.secret_bytes(12), now)
         return (("mcp-session-id", handle),)
+
+
+def _with_one_comment(events: list[SseEvent | SseComment]) -> Iterator[SseEvent | SseComment]:
+    """A comment says that the tool server is alive; one of those that came together says as much as all of them."""
+    comments = 0
+    for event in events:
+        comments += isinstance(event, SseComment)
+        if comments <= 1 or isinstance(event, SseEvent):
+            yield event
 
 
 def _first_refusal(*found: object) -> Refusal:

@@ -1,8 +1,8 @@
 """The decision path of one call, as one value.
 
 Spans, the body of a refusal and what `callgate demo` prints are projections of a `DecisionTrace`; nothing logs beside
-it.  A stage that was passed leaves exactly one `StageRecord`, in order; the last record is the one that refused, or
-`respond`.  Pure: times and identifiers come in as parameters.
+it.  A stage that was passed leaves exactly one `StageRecord`, in order; after one that did not end well only `respond`
+follows, if there was anybody to answer.  Pure: times and identifiers come in as parameters.
 """
 
 from collections.abc import Mapping

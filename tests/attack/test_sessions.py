@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from support.gate import Gate, WallClock, context_of, running_gate
-from support.raw_agent import INITIALIZE, Answer, legacy, open_session
+from support.raw_agent import INITIALIZE, Answer, legacy
 from support.tls_agent import TlsAgent, dialled, error_of, with_headers
 from support.upstream import Asked, Reply, ScriptedServer, answer_with, said, scripted_server
 
@@ -44,6 +44,13 @@ async def agent_of(gate: Gate, name: str) -> AsyncIterator[TlsAgent]:
         yield agent
 
 
+async def opened(agent: TlsAgent, target: str = LEDGER) -> str:
+    """The handle of a new session."""
+    answer = await agent.ask(legacy("initialize", INITIALIZE, target=target))
+    assert answer.status == 200
+    return dict(answer.headers)["mcp-session-id"]
+
+
 async def called(agent: TlsAgent, handle: str, target: str = LEDGER) -> Answer:
     return await agent.ask(legacy("tools/call", CALL, session=handle, target=target))
 
@@ -67,8 +74,8 @@ async def test_stolen_handle_is_no_session_and_its_owner_goes_on(tmp_path: Path)
         agent_of(gate, "ops") as thief,
         agent_of(gate, "partner") as stranger,
     ):
-        handle = await open_session(owner)
-        own = await open_session(thief)
+        handle = await opened(owner)
+        own = await opened(thief)
         heard = len(upstream.requests)
         made_up = told(await called(thief, "made-up-by-me"))
         assert made_up[0] == 404
@@ -97,7 +104,7 @@ async def test_stolen_handle_in_a_notification_is_no_session(tmp_path: Path) -> 
         agent_of(gate, "billing") as owner,
         agent_of(gate, "ops") as thief,
     ):
-        handle = await open_session(owner)
+        handle = await opened(owner)
         answer = await thief.ask(legacy("notifications/initialized", session=handle, rpc_id=None))
         assert error_of(answer) == (404, -32600, "session_unknown")
         assert [asked.message["method"] for asked in upstream.requests] == ["initialize"]
@@ -105,8 +112,8 @@ async def test_stolen_handle_in_a_notification_is_no_session(tmp_path: Path) -> 
 
 async def test_tampered_handle_is_no_session(tmp_path: Path) -> None:
     async with two_servers(tmp_path) as (gate, upstream), agent_of(gate, "billing") as owner:
-        handle = await open_session(owner)
-        other = await open_session(owner)
+        handle = await opened(owner)
+        other = await opened(owner)
         made_up = told(await called(owner, "made-up-by-me"))
         tampered = [changed_at(handle, place) for place in range(0, len(handle), 7)]
         tampered += [handle[:-4], handle + "AAAA", handle + "=", handle[:16] + other[16:], handle.swapcase(), "A"]
@@ -121,9 +128,9 @@ async def test_handle_of_one_server_is_no_session_at_another(tmp_path: Path) -> 
         two_servers(tmp_path) as (gate, upstream),
         agent_of(gate, "billing") as owner,
     ):
-        handle = await open_session(owner, target=LEDGER)
+        handle = await opened(owner, target=LEDGER)
         assert told(await called(owner, handle, ARCHIVE)) == told(await called(owner, "made-up-by-me", ARCHIVE))
-        assert (await called(owner, await open_session(owner, target=ARCHIVE), ARCHIVE)).status == 200
+        assert (await called(owner, await opened(owner, target=ARCHIVE), ARCHIVE)).status == 200
         assert (await called(owner, handle, LEDGER)).status == 200
         assert len(upstream.requests) == 4
 
@@ -133,7 +140,7 @@ async def test_handle_of_another_gate_is_no_session(tmp_path: Path) -> None:
     first.mkdir()
     second.mkdir()
     async with two_servers(first) as (gate, _), agent_of(gate, "billing") as owner:
-        handle = await open_session(owner)
+        handle = await opened(owner)
     async with two_servers(second) as (gate, upstream), agent_of(gate, "billing") as owner:
         assert error_of(await called(owner, handle)) == (404, -32600, "session_unknown")
         assert upstream.requests == []
@@ -142,7 +149,7 @@ async def test_handle_of_another_gate_is_no_session(tmp_path: Path) -> None:
 async def test_session_ends_at_its_age(tmp_path: Path) -> None:
     wall = WallClock()
     async with two_servers(tmp_path, wall) as (gate, _), agent_of(gate, "billing") as owner:
-        handle = await open_session(owner)
+        handle = await opened(owner)
         wall.ahead_s = 45
         assert (await called(owner, handle)).status == 200
         wall.ahead_s = 61
@@ -152,7 +159,7 @@ async def test_session_ends_at_its_age(tmp_path: Path) -> None:
 async def test_session_outlives_the_connection_and_the_svid_that_opened_it(tmp_path: Path) -> None:
     async with two_servers(tmp_path) as (gate, _):
         async with agent_of(gate, "billing") as owner:
-            handle = await open_session(owner)
+            handle = await opened(owner)
         gate.api.rotate("billing")
         async with agent_of(gate, "billing") as again:
             assert (await called(again, handle)).status == 200
@@ -178,7 +185,7 @@ async def test_sessions_of_a_tool_server_without_ids_are_bound_all_the_same(tmp_
         agent_of(gate, "billing") as owner,
         agent_of(gate, "ops") as thief,
     ):
-        handle = await open_session(owner)
+        handle = await opened(owner)
         assert error_of(await called(thief, handle)) == (404, -32600, "session_unknown")
         assert (await called(owner, handle)).status == 200
         assert [asked.header("mcp-session-id") for asked in upstream.requests] == [None, None]
@@ -192,7 +199,7 @@ async def test_message_without_a_session_is_refused(tmp_path: Path) -> None:
 
 async def test_two_handles_in_one_request_are_refused(tmp_path: Path) -> None:
     async with two_servers(tmp_path) as (gate, upstream), agent_of(gate, "billing") as agent:
-        handle = await open_session(agent)
+        handle = await opened(agent)
         twice = with_headers(legacy("tools/call", CALL, session=handle), ("mcp-session-id", handle))
         answer = await agent.ask(twice)
         assert answer.status == 400
@@ -212,5 +219,5 @@ async def test_session_that_the_tool_server_ended_is_unknown(tmp_path: Path) -> 
         running_gate(tmp_path, upstream.url) as gate,
         agent_of(gate, "billing") as owner,
     ):
-        handle = await open_session(owner)
+        handle = await opened(owner)
         assert error_of(await called(owner, handle)) == (404, -32600, "session_unknown")

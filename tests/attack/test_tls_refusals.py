@@ -16,7 +16,7 @@ from callgate.trace import DecisionTrace, Stage
 from support.gate import Gate, authority_of, context_of, running_gate
 from support.pki import LEAF_FAULTS, Authority, Profile, anonymous_client_context, p256, signer, workload
 from support.raw_agent import modern, modern_call
-from support.tls_agent import CLOSED, dialled, error_of, refused_by, with_headers
+from support.tls_agent import CLOSED, dialled, error_of, refused_by, until, with_headers
 from support.upstream import ScriptedServer, scripted_server
 
 AGENT = "spiffe://acme.test/ns/billing/sa/refund-agent"
@@ -119,9 +119,7 @@ async def traces_in_the_end(gate: Gate, count: int) -> Sequence[DecisionTrace]:
     """All traces when no connection is left to leave one more."""
     traces = await gate.traces_when(count)
     gate.service.stop()
-    with trio.fail_after(10):
-        while gate.service._connections:
-            await trio.lowlevel.checkpoint()
+    await until(lambda: gate.service._connections == 0)
     assert len(traces) == count
     return traces
 

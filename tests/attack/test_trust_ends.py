@@ -1,6 +1,6 @@
 """Trust ends when it ends: a connection that was let in is asked again at every request."""
 
-import time
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,19 +11,19 @@ import trio
 from callgate.dev.workload_api import DevWorkloadApi
 from callgate.errors import Reason
 from callgate.identity.trust import X509Context
+from callgate.net.tls_context import workload_context
 from callgate.trace import Stage
 from support.gate import (
     WORKLOADS,
     Gate,
     WallClock,
-    authority_of,
     config_of,
     context_of,
+    identity_of,
     policy_of,
     running_gate,
     starting_gate,
 )
-from support.pki import workload
 from support.raw_agent import modern_call
 from support.tls_agent import CLOSED, DROPPED, TlsAgent, admin_page, dialled, error_of, refused_by
 from support.upstream import scripted_server
@@ -145,8 +145,10 @@ async def test_refuses_next_request_when_bundle_loses_its_root(tmp_path: Path, n
 
 async def test_root_that_was_dropped_is_unknown_to_new_connections(tmp_path: Path) -> None:
     async with gate_and_clock(tmp_path) as (gate, _):
-        leaf = workload(WORKLOADS["billing"], now=time.time())
-        old = authority_of(gate.api).issue(leaf).client_context(tmp_path)
+        async with identity_of(gate.api, "billing") as identity:
+            old = workload_context(identity, identity.bundles[identity.svid.id.trust_domain])
+        # Whether it believes the gate's new SVID is not the question here.
+        old.verify_mode = ssl.CERT_NONE
         before = gate.service.identity
         gate.api.rotate_authority("acme.test")
         between = await identity_after(gate, before)

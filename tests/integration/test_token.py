@@ -15,6 +15,7 @@ from joserfc.errors import BadSignatureError, ExpiredTokenError
 from joserfc.jwk import KeySet
 
 from callgate.dev.agent import Allowed, CallTool, Listed, ListTools, Step, StepResult, open_agent, run_steps
+from callgate.trace import Stage
 from support.gate import GATE, WORKLOADS
 from support.ledger_gate import TOKEN_TTL_S, LedgerGate, ledger_behind_gate
 from support.permits import LEDGER_AUDIENCE
@@ -146,7 +147,8 @@ def test_pyjwt_verifies_it_by_the_published_keys_and_reads_who_may_do_what(runni
     (trace,) = [trace for trace in running.gate.traces if trace.decision_id == claims["txn"]]
     assert (claims["sub"], claims["client_id"], claims["act"]) == (billing, billing, {"sub": GATE})
     assert claims["scope"].split() == ["mcp:tools.call", "tool:get_invoice", "ledger.read"]
-    assert abs(claims["exp"] - trace.started_ns / 1e9 - TOKEN_TTL_S) < 2
+    (minted,) = [record for record in trace.records if record.stage is Stage.MINT]
+    assert minted.started_ns // 10**9 <= claims["exp"] - TOKEN_TTL_S <= minted.ended_ns // 10**9
     (detail,) = claims["authorization_details"]
     assert (detail["type"], detail["actions"], detail["tool"]) == ("mcp_tool_call", ["tools/call"], "get_invoice")
     # RFC 8785 of the arguments, by hand.

@@ -1,12 +1,12 @@
 """A workload: an agent that plays steps on the gate with the official MCP client.
 
-    play_agent.py once URL STEPS              one session
-    play_agent.py repeat URL STEPS SESSIONS   so many at a time, each from the SVID of its moment, until SIGTERM
-    play_agent.py cling URL STEPS             one session from the first SVID, and never another, until it is refused
+    play_agent.py once URL STEPS SESSIONS     each session plays the steps once
+    play_agent.py repeat URL STEPS SESSIONS   one session after the other, each from the SVID of its moment, until SIGTERM
+    play_agent.py cling URL STEPS SESSIONS    the steps over and over with the first SVID, until one of them is refused
 
-STEPS is a JSON array: null lists the tools, `[name, arguments]` calls one.  Prints a JSON object for each time that the
-steps were played: the SVID that the session was made with, `results`, or `broke` with why there are none, and which
-identity the workload has by then.
+STEPS is a JSON array: null lists the tools, `[name, arguments]` calls one.  SESSIONS is how many there are at a time.
+Prints a JSON object for each time that the steps were played: the SVID that the session was made with, `results`, or
+`broke` with why there are none, and which identity the workload has by then.
 """
 
 import json
@@ -65,14 +65,13 @@ class Player:
             await self.once()
 
     async def cling(self) -> None:
-        """With one SVID, as a thief would who has copied it, until it is of no use any more."""
+        """In one session, as a thief would who has copied an SVID, until it is of no use any more."""
         identity = await self._identity()
         try:
             async with open_agent(self._url, agent_context(identity, SpiffeId.parse(GATE_ID))) as agent:
-                while await self._is_served(agent, identity):
-                    await trio.sleep(_PAUSE_S)
-        except CannotReachGate as error:
-            self._say(identity, broke=str(error))
+                await self._play_until_refused(agent, identity)
+        except (CannotReachGate, MCPError) as error:
+            self._say(identity, broke=str(error) or type(error).__name__)
 
     async def stop_on_sigterm(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
@@ -80,10 +79,13 @@ class Player:
             async for _ in signals:
                 self._stopping = True
 
-    async def _is_served(self, agent: Client, identity: X509Context) -> bool:
-        results = await run_steps(agent, self._steps)
-        self._say(identity, results=_told(results))
-        return all(isinstance(result, Allowed) for result in results)
+    async def _play_until_refused(self, agent: Client, identity: X509Context) -> None:
+        while True:
+            results = await run_steps(agent, self._steps)
+            self._say(identity, results=_told(results))
+            if not all(isinstance(result, Allowed) for result in results):
+                return
+            await trio.sleep(_PAUSE_S)
 
     async def _identity(self) -> X509Context:
         await self._source.wait_ready()
@@ -106,7 +108,8 @@ def _told(results: list[StepResult]) -> list[dict[str, object]]:
     return [{"kind": type(result).__name__, **asdict(result)} for result in results]
 
 
-async def main(how: str, url: str, steps: str, sessions: str = "1") -> None:
+async def main(arguments: list[str]) -> None:
+    how, url, steps, sessions = arguments
     source = X509Source()
     player = Player(source, url, steps_of(steps))
     play = {"once": player.once, "repeat": player.repeat, "cling": player.cling}[how]
@@ -119,4 +122,4 @@ async def main(how: str, url: str, steps: str, sessions: str = "1") -> None:
         background.cancel_scope.cancel()
 
 
-trio.run(main, *sys.argv[1:])
+trio.run(main, sys.argv[1:])

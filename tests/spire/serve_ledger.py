@@ -50,11 +50,12 @@ class Tokens:
         self._rest += received
         found = list(_AUTHORIZATION.finditer(self._rest))
         self._rest = self._rest[found[-1].end() :] if found else self._rest[-_HEAD_BYTES:]
-        return all([self._is_bound(token[1]) for token in found])
+        bound = [self._is_bound(token[1]) for token in found]
+        return all(bound)
 
     def _is_bound(self, payload: bytes) -> bool:
         claims = json.loads(urlsafe_b64decode(payload + b"=="))
-        bound_to = claims.get("cnf", {}).get("x5t#S256")
+        bound_to: str | None = claims.get("cnf", {}).get("x5t#S256")
         say(sub=claims["sub"], bound_to=bound_to, certificate=self.certificate, own_leaf=self.own_leaf)
         return bound_to == self.certificate
 

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,33 +37,42 @@ servers:
 telemetry: {{otlp: "{otlp}"}}
 """
 
-StepSpec = tuple[str, dict[str, object]] | None
-"""A tool call, or None for `tools/list`; `play_agent` takes these."""
+_READ = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok")
+ALLOWED = (*_READ, "decide=ok", "mint=ok", "forward=ok", "respond=ok")
+"""The decision path of a call that came through."""
+
+StepSpec = tuple[str, Mapping[str, object]] | None
+"""A step as `play_agent` takes it: a tool call, or None for `tools/list`."""
+
+LIST_TOOLS: StepSpec = None
+GET_INVOICE: StepSpec = ("get_invoice", {"number": "INV-1001"})
+WIPE_LEDGER: StepSpec = ("wipe_ledger", {})
 
 
 @dataclass(slots=True)
 class Stage:
     """A running gate with the ledger behind it.
 
-    `ledger_said`: so far, and all of it once the stage is taken down; `gate_log` and `gate_status` (its exit status
-    after SIGTERM) likewise.
+    `tokens_seen`: what the ledger said of each token, so far, and all of it once the stage is taken down.  `gate_log`
+    and `gate_status` (its exit status after SIGTERM) likewise.
     """
 
     spire: Spire
     url: str = ""
-    ledger_said: list[str] = field(default_factory=list)
+    tokens_seen: list[Json] = field(default_factory=list)
     gate_log: list[str] = field(default_factory=list)
     gate_status: int | None = None
 
-    @property
-    def tokens_seen(self) -> list[Json]:
-        """What the ledger said of each token, in order."""
-        return [json.loads(line) for line in self.ledger_said]
+    def take_token(self, line: str) -> None:
+        """A line of the ledger's."""
+        self.tokens_seen.append(json.loads(line))
 
     @asynccontextmanager
-    async def agent(self, workload: str, how: str, steps: Sequence[StepSpec], *more: str) -> AsyncIterator[Workload]:
+    async def agent(
+        self, workload: str, how: str, steps: Sequence[StepSpec], sessions: int = 1
+    ) -> AsyncIterator[Workload]:
         """`play_agent` as that workload."""
-        command = self.spire.command(workload, _PLAY_AGENT, how, self.url, json.dumps(steps), *more)
+        command = self.spire.command(workload, _PLAY_AGENT, how, self.url, json.dumps(steps), str(sessions))
         async with running(command, self.spire.environment) as agent:
             yield agent
 
@@ -87,8 +96,8 @@ async def gate_and_ledger(spire: Spire, directory: Path, collector: Collector) -
         async with running(command, spire.environment, stderr=subprocess.STDOUT) as gate:
             await _start(stage, gate, ledger)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(ledger.follow, stage.ledger_said)
-                nursery.start_soon(gate.follow, stage.gate_log)
+                nursery.start_soon(ledger.follow, stage.take_token)
+                nursery.start_soon(gate.follow, stage.gate_log.append)
                 yield stage
                 gate.process.terminate()
                 with trio.fail_after(_STOP_S):
@@ -127,3 +136,8 @@ async def _said(gate: Workload, wanted: re.Pattern[str], log: list[str]) -> re.M
 def server_spans(collector: Collector) -> list[ReceivedSpan]:
     """One for each trace."""
     return [span for span in collector.spans if span.kind == "SERVER"]
+
+
+def denied(reason: str) -> tuple[str, ...]:
+    """The decision path of a call that policy refused."""
+    return (*_READ, f"decide=refused:{reason}", "respond=ok")

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 from base64 import b64decode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +102,14 @@ class Workload:
         answer: Json = json.loads(await self.next_text())
         return answer
 
-    async def follow(self, lines: list[str]) -> None:
-        """Append to `lines` all that it still prints, until it has ended."""
+    async def follow(self, take: Callable[[str], None]) -> None:
+        """Give to `take` each line that it still prints, until it has ended."""
         while True:
             try:
-                lines.append(await self.next_text())
+                line = await self.next_text()
             except EOFError:
                 return
+            take(line)
 
     async def tell(self, line: str) -> None:
         """One line on its standard input."""

@@ -18,7 +18,7 @@ from callgate.identity.trust import X509Context
 from callgate.parts import Clock
 from callgate.policy.compile import Policy, load_policy
 from callgate.service import Addresses, Service
-from callgate.trace import DecisionTrace
+from callgate.trace import DecisionTrace, Outcome, Stage
 from support.pki import Authority
 
 GATE = "spiffe://acme.test/gate"
@@ -102,8 +102,7 @@ class Gate:
 @asynccontextmanager
 async def identity_of(api: DevWorkloadApi, name: str) -> AsyncIterator[X509Context]:
     """What the Workload API gives to that workload at this moment."""
-    async with workload_identity(api.endpoint(name)) as identity:
-        yield identity
+    yield await workload_identity(api.endpoint(name))
 
 
 async def context_of(api: DevWorkloadApi, name: str) -> ssl.SSLContext:
@@ -144,6 +143,20 @@ def policy_of(text: str = POLICY, servers: Iterable[str] = ("ledger",)) -> Polic
     policy = load_policy(text, "policy.yaml", frozenset(servers))
     assert isinstance(policy, Policy), "\n".join(map(str, policy))
     return policy
+
+
+def is_whole(trace: DecisionTrace) -> bool:
+    """Whether the path names every stage passed, in order: after one that did not end well only `respond` follows."""
+    stages = [record.stage for record in trace.records]
+    failed = next((at for at, record in enumerate(trace.records) if record.outcome is not Outcome.OK), None)
+    if failed is None:
+        absorbed = [*list(Stage)[: list(Stage).index(Stage.DECIDE) + 1], Stage.RESPOND]
+        return stages in (list(Stage), absorbed)
+    passed, rest = stages[: failed + 1], stages[failed + 1 :]
+    # An answer that could not be sent comes after stages that all went well, but for `mint` and `forward` of a message
+    # that ends at the gate.
+    before_respond = passed[-1] is Stage.RESPOND and passed[:-1] == list(Stage)[: len(passed) - 1]
+    return (passed == list(Stage)[: len(passed)] or before_respond) and rest in ([], [Stage.RESPOND])
 
 
 @asynccontextmanager
@@ -194,3 +207,5 @@ async def starting_gate(
         gate = Gate(service, addresses, api)
         yield gate
         service.stop()
+    broken = [trace.path for trace in gate.traces if not is_whole(trace)]
+    assert not broken, broken

@@ -217,9 +217,14 @@ def transport_headers(**more: str) -> HeaderList:
     return [*base, *[(name.replace("_", "-"), value) for name, value in more.items()]]
 
 
-def modern(method: str, params: Mapping[str, object] | None = None, *, rpc_id: object = 1, **at: str) -> bytes:
-    """A whole request of revision 2026-07-28.  `rpc_id` None makes it a notification; `at`: target, host."""
-    message = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": {**(params or {}), "_meta": _META}}
+def modern(method: str, params: Mapping[str, Any] | None = None, *, rpc_id: object = 1, **at: str) -> bytes:
+    """A whole request of revision 2026-07-28.
+
+    `params` may hold more of `_meta`; `rpc_id` None makes it a notification; `at`: target, host.
+    """
+    given = dict(params or {})
+    meta = {**_META, **given.pop("_meta", {})}
+    message = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": {**given, "_meta": meta}}
     if rpc_id is None:
         del message["id"]
     headers = transport_headers(MCP_Protocol_Version=MODERN, Mcp_Method=method)

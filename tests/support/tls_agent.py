@@ -11,22 +11,46 @@ It verifies nothing of the gate unless its context does.
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h11
 import trio
 
 from support.gate import Gate
-from support.raw_agent import Answer, RawConnection
+from support.raw_agent import Answer
 
 CLOSED = "closed"
 DROPPED = "dropped"
 PATIENCE_S = 10.0
 
 
-class TlsAgent(RawConnection):
+class TlsAgent:
     """One connection to the gate, which shakes hands by itself when it is first used."""
+
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        self.stream = stream
+
+    async def ask(self, request: bytes) -> Answer:
+        """Send it, and read the whole answer, which h11 judges."""
+        with trio.fail_after(PATIENCE_S):
+            await self.stream.send_all(request)
+            http = h11.Connection(h11.CLIENT)
+            http.send(h11.Request(method="POST", target="/", headers=[("Host", "gate")]))
+            head = await self._event(http)
+            assert isinstance(head, h11.Response), head
+            body = b""
+            while isinstance(event := await self._event(http), h11.Data):
+                body += event.data
+        assert http.trailing_data[0] == b"", "more than one answer"
+        headers = tuple((name.decode(), value.decode("latin-1")) for name, value in head.headers)
+        return Answer(head.status_code, headers, body)
+
+    async def _event(self, http: h11.Connection) -> object:
+        while (event := http.next_event()) is h11.NEED_DATA:
+            http.receive_data(bytes(await self.stream.receive_some(65536)))
+        return event
 
     async def farewell(self) -> str:
         """How the gate ends the connection: CLOSED (close_notify), DROPPED, or by which TLS alert.
@@ -45,6 +69,13 @@ class TlsAgent(RawConnection):
     def tls(self) -> ssl.SSLObject:
         found: ssl.SSLObject = self.stream._ssl_object
         return found
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that the gate tells nobody of."""
+    with trio.fail_after(PATIENCE_S):
+        while not true():  # noqa: ASYNC110  # there is no event for it
+            await trio.sleep(0.001)
 
 
 def error_of(answer: Answer) -> tuple[int, int, str]:
@@ -89,7 +120,8 @@ async def refused_by(gate: Gate, context: ssl.SSLContext, request: bytes = b"") 
                 await agent.stream.do_handshake()
         except trio.BrokenResourceError as broken:
             return alert_of(broken)
-        await agent.say(request)
+        if request:
+            await agent.stream.send_all(request)
         return await agent.farewell()
 
 

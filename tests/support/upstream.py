@@ -11,6 +11,8 @@ say nothing.  When it returns, the next request of the connection is read, unles
 """
 
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -88,6 +90,18 @@ class Reply:
     async def close(self) -> None:
         """Hang up."""
         await self._stream.aclose()
+
+    async def reset(self) -> None:
+        """Hang up as a machine does that has forgotten the connection (RST)."""
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self._stream.aclose()
+
+    async def until_hung_up(self) -> None:
+        """Wait until the gate hangs up; what it says instead fails the test."""
+        try:
+            assert await self._stream.receive_some(1) == b""
+        except trio.BrokenResourceError:
+            return
 
 
 Script = Callable[[Asked, Reply], Awaitable[None]]

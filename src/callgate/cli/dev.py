@@ -82,14 +82,14 @@ dev.add_command(call)
     help="How long an SVID lives; renewed at half.",
 )
 def workload_api(directory: Path, workloads: _Pairs, dns_names: _Pairs, ttl: int) -> None:
-    r"""Serve the SPIFFE Workload API to programs on this machine, until SIGINT or SIGTERM.
+    """Serve the SPIFFE Workload API to programs on this machine, until SIGINT or SIGTERM.
 
     FOR DEVELOPMENT ONLY.  Any SPIFFE client can use it:
 
     \b
       callgate dev workload-api --directory ./run --workload gate=spiffe://acme.test/gate
       SPIFFE_ENDPOINT_SOCKET=unix://$PWD/run/gate.sock callgate serve
-    """
+    """  # noqa: D301  # click's \b
     identities = dict(workloads)
     if len(identities) < len(workloads):
         raise click.UsageError("two --workload options have the same name; each workload has one identity")

@@ -1,12 +1,16 @@
 """`callgate dev call`: be an agent for one call."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 import orjson
 
 from callgate.cli.running import run
 from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+
+if TYPE_CHECKING:
+    from callgate.dev.agent import StepResult
 
 # What a shell script can tell apart: allowed is 0, any fault is 1, a wrong command line 2 (click's).
 _DENIED, _TOOL_FAILED = 3, 4
@@ -24,14 +28,14 @@ _DENIED, _TOOL_FAILED = 3, 4
     help="Where this agent's SVID comes from, as in unix:///run/spire/agent.sock.",
 )
 def call(url: str, tool: str | None, arguments: str, gate_id: str, workload_api: str | None) -> None:
-    r"""Call one tool as an agent with an SVID; without TOOL, list the tools.
+    """Call one tool as an agent with an SVID; without TOOL, list the tools.
 
     ARGUMENTS is a JSON object.  Exit status: 0 allowed, 3 denied, 4 the tool itself failed, 1 no answer.
 
     \b
-      callgate dev call --gate spiffe://acme.test/gate https://localhost:8443/ledger/mcp \
+      callgate dev call --gate spiffe://acme.test/gate https://localhost:8443/ledger/mcp \\
           get_invoice '{"number": "INV-1001"}'
-    """
+    """  # noqa: D301  # click's \b
     try:
         gate = SpiffeId.parse(gate_id)
         given = orjson.loads(arguments)
@@ -46,27 +50,41 @@ def call(url: str, tool: str | None, arguments: str, gate_id: str, workload_api:
 
 async def _call(url: str, tool: str | None, arguments: dict[str, object], gate: SpiffeId, endpoint: str | None) -> int:
     # The official client comes with the extra `demo`.
-    from callgate.dev.agent import (  # noqa: PLC0415
-        Allowed,
+    from mcp import MCPError  # noqa: PLC0415
+
+    from callgate.dev.agent import (  # noqa: PLC0415  # noqa: PLC0415
         CallTool,
-        Denied,
-        Listed,
         ListTools,
+        MCPError,
+        StepResult,
         agent_context,
+        denied,
         open_agent,
         run_step,
     )
     from callgate.dev.identity import workload_identity  # noqa: PLC0415
 
-    step = CallTool(tool, arguments) if tool else ListTools()
-    async with workload_identity(endpoint) as identity, open_agent(url, agent_context(identity, gate)) as agent:
-        match await run_step(agent, step):
-            case Listed(tools):
-                click.echo("\n".join(tools))
-            case Allowed(text, tool_failed):
-                click.echo(text)
-                return _TOOL_FAILED if tool_failed else 0
-            case Denied(code, message, reason, decision_id, trace_id):
-                click.echo(f"denied: {code} {message} ({reason})  decision {decision_id}  trace {trace_id}", err=True)
-                return _DENIED
+    identity = await workload_identity(endpoint)
+    found: StepResult
+    try:
+        async with open_agent(url, agent_context(identity, gate)) as agent:
+            found = await run_step(agent, CallTool(tool, arguments) if tool else ListTools())
+    except MCPError as refused:
+        # Not even the session was let in.
+        found = denied(refused)
+    return _told(found)
+
+
+def _told(found: "StepResult") -> int:
+    from callgate.dev.agent import Allowed, Denied, Listed  # noqa: PLC0415
+
+    match found:
+        case Listed(tools):
+            click.echo("\n".join(tools))
+        case Allowed(text, tool_failed):
+            click.echo(text)
+            return _TOOL_FAILED if tool_failed else 0
+        case Denied(code, message, reason, decision_id, trace_id):
+            click.echo(f"denied: {code} {message} ({reason})  decision {decision_id}  trace {trace_id}", err=True)
+            return _DENIED
     return 0

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 
 from callgate.telemetry import names
 from callgate.telemetry.outcome import ended_badly, reason_of
-from callgate.telemetry.spans import findings_of, span_name
+from callgate.telemetry.project import findings_of, span_name
 from callgate.telemetry.visible import visible, without_credentials
 from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
 

@@ -235,10 +235,8 @@ async def tell_story(stage: Stage, telling: Telling) -> tuple[DecisionTrace, Dec
 
 async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, DecisionTrace]:
     telling.say(f"\n1  {AGENT_ID}\n   opens one session. It holds no secret, only the SVID of its workload.\n")
-    async with (
-        workload_identity(stage.api.endpoint("refund-agent")) as identity,
-        _session(stage, identity, telling) as play,
-    ):
+    identity = await workload_identity(stage.api.endpoint("refund-agent"))
+    async with _session(stage, identity, telling) as play:
         await play(ListTools(), Listed(("list_invoices", "get_invoice", "refund")))
         await play(CallTool("get_invoice", {"number": "INV-1001"}), Allowed)
         allowed = stage.last()
@@ -254,7 +252,8 @@ async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, Dec
 
 async def _the_auditor(stage: Stage, telling: Telling) -> None:
     telling.say(f"\n2  {AUDITOR_ID}\n   is another workload, and is shown other tools.\n")
-    async with workload_identity(stage.api.endpoint("auditor")) as identity, _session(stage, identity, telling) as play:
+    identity = await workload_identity(stage.api.endpoint("auditor"))
+    async with _session(stage, identity, telling) as play:
         await play(ListTools(), Listed(("list_invoices", "close_month")))
         await play(CallTool("close_month", {"month": "2026-10"}), Allowed)
         await play(CallTool("refund", {"number": "INV-1001", "amount": 20}), Denied)
@@ -263,9 +262,9 @@ async def _the_auditor(stage: Stage, telling: Telling) -> None:
 
 async def _a_caller_without_svid(stage: Stage, telling: Telling) -> None:
     telling.say("\n3  A caller without an SVID gets no further than the handshake.\n")
-    async with workload_identity(stage.api.endpoint("refund-agent")) as identity:
-        gate_id = SpiffeId.parse(GATE_ID)
-        context = context_without_svid(identity.bundles[gate_id.trust_domain], gate_id)
+    identity = await workload_identity(stage.api.endpoint("refund-agent"))
+    gate_id = SpiffeId.parse(GATE_ID)
+    context = context_without_svid(identity.bundles[gate_id.trust_domain], gate_id)
     known = len(stage.traces)
     try:
         async with open_agent(stage.url, context):

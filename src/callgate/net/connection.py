@@ -53,6 +53,7 @@ class Connection:
         self._draining = False
         self._idle = False
         self._answering = False
+        self._torn = False
         self._news = trio.Event()
         self._room = trio.Event()
         self._call: trio.CancelScope | None = None
@@ -169,13 +170,18 @@ class Connection:
         self.streaming = False
 
     async def _send(self, content: bytes) -> None:
+        if self._torn:
+            # Part of a message is sent and the rest of it lost: whatever came next would be read as that rest.
+            raise ClientLost(Reason.CLIENT_STALLED)
         try:
             rest = self.stream.send_now(content)
             if not rest:
                 return
+            self._torn = True
             with trio.CancelScope(deadline=trio.current_time() + self._limits.write_stall_s) as scope:
                 await self.stream.send_all(rest)
         except OSError as error:
             raise ClientLost(Reason.CLIENT_GONE) from error
         if scope.cancelled_caught:
             raise ClientLost(Reason.CLIENT_STALLED)
+        self._torn = False

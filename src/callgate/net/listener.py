@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ _LOG = logging.getLogger(__name__)
 _BACKLOG = 1024
 # Without a file descriptor to spare, accept() fails at once and for as long as that lasts; trio waits as long.
 _SHORTAGE_PAUSE_S = 0.1
+# A shortage lasts as long as an attack does: one line of log a minute says as much as ten a second.
+_LOG_PAUSE_S = 60.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
@@ -22,6 +25,7 @@ class Listener:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._closed = trio.CancelScope()
+        self._silent_until = -math.inf
 
     @classmethod
     async def open(cls, host: str, port: int) -> "Listener":
@@ -56,6 +60,8 @@ class Listener:
             while True:
                 sock, address = await self._accept()
                 nursery.start_soon(accepted, sock, address)
+                # A flood can keep the queue full: those who were accepted, and the limits on them, get their turn.
+                await trio.lowlevel.checkpoint()
 
     async def _accept(self) -> tuple[socket.socket, Address]:
         while True:
@@ -68,12 +74,18 @@ class Listener:
                     # The connection died in the queue (accept(2)): the next one is as good as any.
                     await trio.lowlevel.checkpoint()
                     continue
-                _LOG.warning("cannot accept connections: %s", error.strerror)
+                self._complain(error)
                 await trio.sleep(_SHORTAGE_PAUSE_S)
             else:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock, Address(address[0], address[1])
+
+    def _complain(self, error: OSError) -> None:
+        now = trio.current_time()
+        if now >= self._silent_until:
+            self._silent_until = now + _LOG_PAUSE_S
+            _LOG.warning("cannot accept connections: %s", error.strerror)
 
     def close(self) -> None:
         """Stop accepting, at once; connections that were accepted go on."""

@@ -4,6 +4,7 @@ OpenSSL's store is only the pre-filter: it holds the authorities of every trust 
 them vouch for another's workloads.  `callgate.identity.trust.verify_peer` is what decides (docs/adr/0004).
 """
 
+import logging
 import os
 import ssl
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from callgate.identity.trust import X509Bundle, X509Context
 from callgate.identity.x509_svid import X509Svid
+
+_LOG = logging.getLogger(__name__)
 
 
 def agent_facing_context(identity: X509Context) -> ssl.SSLContext:
@@ -68,8 +71,13 @@ def _context(protocol: int) -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, bundle: X509Bundle) -> None:
-    if bundle.authorities:
-        context.load_verify_locations(cadata=b"".join(a.public_bytes(Encoding.DER) for a in bundle.authorities))
+    for authority in bundle.authorities:
+        try:
+            context.load_verify_locations(cadata=authority.public_bytes(Encoding.DER))
+        except ssl.SSLError as error:
+            # OpenSSL reads less than we do.  What another organisation publishes must not end our own service: only
+            # the workloads of this one authority stay unknown.
+            _LOG.warning("an authority of %s is left out: %s", bundle.trust_domain, error.reason or error)
 
 
 def _load_svid(context: ssl.SSLContext, svid: X509Svid) -> None:

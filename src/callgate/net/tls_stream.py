@@ -34,6 +34,7 @@ class TlsStream:
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._socket = sock
+        self._waiting_to_write = trio.Lock()
 
     @classmethod
     def server(cls, sock: socket.socket, context: ssl.SSLContext) -> "TlsStream":
@@ -89,7 +90,7 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 await trio.lowlevel.wait_readable(self._socket)
             except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(self._socket)
+                await self._wait_writable()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
@@ -108,7 +109,16 @@ class TlsStream:
             try:
                 rest = rest[self._socket.send(rest) :]
             except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(self._socket)
+                await self._wait_writable()
+
+    async def _wait_writable(self) -> None:
+        """For the writer, and for the reader of a peer that asks for new keys and takes nothing off the line.
+
+        RFC 8446 section 4.6.3: such a KeyUpdate has to be answered before anything else is written.  The two may wait
+        at the same time, and trio lets only one task wait for a socket.
+        """
+        async with self._waiting_to_write:
+            await trio.lowlevel.wait_writable(self._socket)
 
     def is_quiet(self) -> bool:
         """Whether nothing has come in and the peer has not gone: what an idle pooled connection must be."""

@@ -98,6 +98,9 @@ class Exchange:
                 return piece
             if self._reader.done:
                 return None
+            # `receive_some` does not wait while there is something to read: a tool server that never pauses would
+            # keep every other call waiting, and this one from its deadline.
+            await trio.lowlevel.checkpoint()
             if isinstance(lost := await self._receive(), Refusal):
                 return lost
 

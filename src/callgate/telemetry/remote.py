@@ -1,4 +1,4 @@
-"""A caller's W3C trace context, as the SDK wants it."""
+"""A caller's W3C trace context, as the SDK wants it and as OTLP writes it."""
 
 import re
 
@@ -24,15 +24,26 @@ def remote_span(parent: TraceParent | None) -> SpanContext | None:
 
 
 def state_of(parent: TraceParent | None) -> TraceState:
-    """The caller's tracestate; empty where it is not well-formed, which section 3.3.1 allows.
+    """The caller's tracestate; empty where it is not well-formed."""
+    members = _members(parent)
+    return TraceState(members) if members else NO_STATE
+
+
+def state_text(parent: TraceParent | None) -> str:
+    """The same as one text, without the spaces that may stand around a comma."""
+    return ",".join([f"{key}={value}" for key, value in _members(parent)])
+
+
+def _members(parent: TraceParent | None) -> list[tuple[str, str]]:
+    """Nothing where one of them is not well-formed, which section 3.3.1 allows.
 
     Checked here, because the SDK's own check writes a log line for each thing that a caller got wrong.
     """
     if parent is None or not parent.state:
-        return NO_STATE
+        return []
     members = [stripped for member in parent.state.split(",") if (stripped := member.strip(" \t"))]
     found = [match for member in members if (match := _MEMBER.fullmatch(member))]
     keys = {match[1] for match in found}
     if len(found) != len(members) or len(keys) != len(found) or len(found) > _MAX_MEMBERS:
-        return NO_STATE
-    return TraceState([(match[1], match[2]) for match in found])
+        return []
+    return [(match[1], match[2]) for match in found]

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from callgate.errors import ANSWERS, Reason, Refusal
-from callgate.wire.json_strict import MAX_SAFE_INTEGER, JsonObject, JsonValue, dumps, find_confusable, fold_names
+from callgate.wire.json_strict import (
+    MAX_GUARDED_MEMBERS,
+    MAX_SAFE_INTEGER,
+    JsonObject,
+    JsonValue,
+    dumps,
+    find_confusable,
+    fold_names,
+)
 
 # An id is echoed and recorded.  Clients count, or send a UUID; 256 characters hold any of these.
 MAX_ID_CHARS: Final = 256
@@ -123,6 +131,8 @@ def _invalid(detail: str) -> Refusal:
 
 
 def _refuse_envelope(value: JsonObject, members: frozenset[str]) -> Refusal | None:
+    if len(value) > MAX_GUARDED_MEMBERS:
+        return _invalid(f"{len(value)} envelope members")
     confusable = find_confusable(value, _FOLDED_ENVELOPE)
     if confusable is not None:
         return Refusal(Reason.JSON_DUPLICATE_KEY, f"envelope member {confusable[:64]!r}")

@@ -8,7 +8,7 @@ from typing import Final
 
 from callgate.errors import Reason, Refusal
 from callgate.wire.era import META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION
-from callgate.wire.json_strict import JsonObject, find_confusable, fold_names
+from callgate.wire.json_strict import MAX_GUARDED_MEMBERS, JsonObject, find_confusable, fold_names
 from callgate.wire.jsonrpc import MAX_ID_CHARS
 from callgate.wire.methods import Era, Method
 
@@ -38,11 +38,15 @@ _FOLDED_META: Final = fold_names(
 def read_meta(params: JsonObject) -> JsonObject | Refusal:
     """`params._meta`, {} where there is none.
 
-    JSON_DUPLICATE_KEY where params or `_meta` have a key that another parser would take for one that counts.
+    JSON_DUPLICATE_KEY where params or `_meta` have a key that another parser would take for one that counts;
+    PARAMS_INVALID or META_INVALID for more members than anybody sends.
     """
     meta = params.get("_meta", {})
     if type(meta) is not dict:
         return Refusal(Reason.META_INVALID, "_meta is not an object")
+    if len(params) > MAX_GUARDED_MEMBERS or len(meta) > MAX_GUARDED_MEMBERS:
+        reason = Reason.PARAMS_INVALID if len(params) > MAX_GUARDED_MEMBERS else Reason.META_INVALID
+        return Refusal(reason, "too many members")
     confusable = find_confusable(params, _FOLDED_PARAMS) or find_confusable(meta, _FOLDED_META)
     return Refusal(Reason.JSON_DUPLICATE_KEY, repr(confusable[:64])) if confusable is not None else meta
 
