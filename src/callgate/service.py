@@ -41,6 +41,8 @@ from callgate.wire.session import SessionSealer
 _LOG = logging.getLogger(__name__)
 # Health checks and key fetches; without it, whoever reaches the admin listener could use up the file descriptors.
 _ADMIN_CONNECTIONS = 64
+# How long a peer that was refused at the handshake has for the request that is answered with the reason.
+REFUSED_S = 1.0
 Welcome = Callable[[socket.socket, Address], Awaitable[None]]
 
 
@@ -223,13 +225,14 @@ class Service:
             peer=peer,
             attributes=_workload(peer) if isinstance(peer, Peer) else {},
         )
-        connection = Connection(stream, ServerConnection(self._http_limits, self._authorities), self._patience)
-        self._open.add(connection)
         caller = str(peer.id) if isinstance(peer, Peer) else ""
         self._callers[caller] += 1
+        if caller and self._callers[caller] > self._config.limits.max_connections_per_workload:
+            visit.peer = Refusal(Reason.TOO_MANY_CONNECTIONS_OF_WORKLOAD)
+        patience = self._patience_with(visit.peer)
+        connection = Connection(stream, ServerConnection(self._http_limits, self._authorities), patience)
+        self._open.add(connection)
         try:
-            if self._callers[caller] > self._config.limits.max_connections_per_workload:
-                visit.peer = Refusal(Reason.TOO_MANY_CONNECTIONS_OF_WORKLOAD)
             await connection.run(lambda found: self._gateway.answer(visit, found, connection))
         finally:
             self._callers[caller] -= 1
@@ -237,6 +240,18 @@ class Service:
                 del self._callers[caller]
             self._open.discard(connection)
             self._gateway.leave(visit)
+
+    def _patience_with(self, peer: Peer | Refusal) -> ConnectionLimits:
+        """Who was refused already is told so if it asks soon, and holds none of the gate's connections meanwhile."""
+        if isinstance(peer, Peer):
+            return self._patience
+        usual = self._patience
+        return replace(
+            usual,
+            idle_s=min(usual.idle_s, REFUSED_S),
+            head_s=min(usual.head_s, REFUSED_S),
+            body_s=min(usual.body_s, REFUSED_S),
+        )
 
     def _authenticate(self, stream: TlsStream) -> Peer | Refusal:
         """authenticate: which workload is this, under its own trust domain's bundle?"""

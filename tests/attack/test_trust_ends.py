@@ -17,6 +17,7 @@ from support.gate import (
     WORKLOADS,
     Gate,
     WallClock,
+    authority_of,
     config_of,
     context_of,
     identity_of,
@@ -195,6 +196,21 @@ async def test_other_trust_domains_go_on_undisturbed_when_one_ends(tmp_path: Pat
         async with agent_of(gate, "partner") as again:
             await assert_served(again)
         await assert_served(ours)
+
+
+async def test_bundle_that_cannot_be_read_ends_its_own_trust_domain_alone(tmp_path: Path) -> None:
+    async with scripted_server() as upstream, running_gate(tmp_path, upstream.url) as gate:
+        root = authority_of(gate.api, "partner.test")
+        # A name of which one attribute is a NULL: `cryptography` leaves it be, and OpenSSL reads no further.
+        spoilt = root.reissue(root.der, b"\x0c\x16partner.test authority", b"\x05\x16partner.test authority")
+        before = gate.service.identity
+        message = gate.api.message("gate")
+        message.federated_bundles["spiffe://partner.test"] = spoilt
+        gate.api.send("gate", message.SerializeToString())
+        await identity_after(gate, before)
+        assert await refused_by(gate, await context_of(gate.api, "partner")) == "unknown_ca"
+        async with agent_of(gate, "billing") as agent:
+            await assert_served(agent)
 
 
 async def test_without_identity_of_its_own_the_gate_serves_nobody_until_it_has_one_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ say nothing.  When it returns, the next request of the connection is read, unles
 
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,11 +25,16 @@ import trio
 TOOLS = ("list_invoices", "get_invoice", "refund", "wipe_ledger", "close_month")
 ANSWER_TEXT = "done"
 HeaderList = Sequence[tuple[str, str]]
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as it arrived.  `raw`: all its bytes; `headers`: names in lower case, in order; `body` is decoded."""
+    """One request as it arrived.
+
+    `raw`: all its bytes; `headers`: names in lower case, in order; `body` is decoded; `client_leaf`: the certificate
+    that the gate showed on this connection (DER), b"" without TLS.
+    """
 
     raw: bytes
     method: str
@@ -36,6 +42,7 @@ class Asked:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     connection: int
+    client_leaf: bytes = b""
 
     def header(self, name: str) -> str | None:
         """The value of the first header of that name (lower case)."""
@@ -51,7 +58,7 @@ class Asked:
 class Reply:
     """Where a script says its answer."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     async def raw(self, content: bytes) -> None:
@@ -93,8 +100,9 @@ class Reply:
 
     async def reset(self) -> None:
         """Hang up as a machine does that has forgotten the connection (RST)."""
-        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await self._stream.aclose()
+        tcp = self._stream if isinstance(self._stream, trio.SocketStream) else self._stream.transport_stream
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await trio.aclose_forcefully(self._stream)
 
     async def until_hung_up(self) -> None:
         """Wait until the gate hangs up; what it says instead fails the test."""
@@ -166,11 +174,14 @@ def answer_with(
 
 
 @asynccontextmanager
-async def scripted_server(script: Script | None = None) -> AsyncIterator[ScriptedServer]:
+async def scripted_server(
+    script: Script | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedServer]:
     """Serve on a free port of loopback; what still runs at the end is cancelled."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    server = ScriptedServer(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/mcp")
-    converse = partial(_converse, server, script or answer_with())
+    scheme = "http" if tls is None else "https"
+    server = ScriptedServer(f"{scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}/mcp")
+    converse = partial(_welcome, server, script or answer_with(), tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.serve_listeners, converse, listeners))
         yield server
@@ -184,19 +195,29 @@ def head(status: int, headers: HeaderList, length: int | None) -> bytes:
     return f"HTTP/1.1 {status} Scripted\r\n{''.join(lines)}\r\n".encode("latin-1")
 
 
-async def _converse(server: ScriptedServer, script: Script, stream: trio.SocketStream) -> None:
+async def _welcome(server: ScriptedServer, script: Script, tls: ssl.SSLContext | None, tcp: trio.SocketStream) -> None:
     server.connections += 1
-    buffer, number = bytearray(), server.connections
+    number = server.connections
     try:
-        while (asked := await _read(stream, buffer, number)) is not None:
-            server.take(asked)
-            await script(asked, Reply(stream))
+        if tls is None:
+            await _converse(server, script, tcp, number, b"")
+            return
+        stream = trio.SSLStream(tcp, tls, server_side=True, https_compatible=True)
+        await stream.do_handshake()
+        await _converse(server, script, stream, number, stream.getpeercert(binary_form=True) or b"")
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         # The gate went away, or the script hung up.
         return
 
 
-async def _read(stream: trio.SocketStream, buffer: bytearray, connection: int) -> Asked | None:
+async def _converse(server: ScriptedServer, script: Script, stream: Stream, number: int, leaf: bytes) -> None:
+    buffer = bytearray()
+    while (asked := await _read(stream, buffer, number, leaf)) is not None:
+        server.take(asked)
+        await script(asked, Reply(stream))
+
+
+async def _read(stream: Stream, buffer: bytearray, connection: int, leaf: bytes) -> Asked | None:
     """One request with a Content-Length, which is all that the gate ever sends; None at the end of the connection."""
     while (end := buffer.find(b"\r\n\r\n")) < 0:
         if not await _more(stream, buffer):
@@ -211,10 +232,10 @@ async def _read(stream: trio.SocketStream, buffer: bytearray, connection: int) -
             return None
     raw = bytes(buffer[:whole])
     del buffer[:whole]
-    return Asked(raw, method, target, headers, raw[end + 4 :], connection)
+    return Asked(raw, method, target, headers, raw[end + 4 :], connection, leaf)
 
 
-async def _more(stream: trio.SocketStream, buffer: bytearray) -> bool:
+async def _more(stream: Stream, buffer: bytearray) -> bool:
     received = await stream.receive_some(65536)
     buffer += received
     return bool(received)

@@ -18,7 +18,7 @@ from callgate.cli.running import run
 from callgate.cli.tree import render
 from callgate.telemetry.export import Telemetry
 from callgate.telemetry.logs import set_up_logging
-from callgate.telemetry.otlp import muffle, span_exporter
+from callgate.telemetry.sinks import otlp_sink
 from callgate.trace import DecisionTrace
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ async def _play(directory: Path, *, keep: bool, traces: bool) -> None:
 def _telemetry(otlp_url: str | None, project: str) -> Telemetry:
     if otlp_url is None:
         return Telemetry()
-    muffle()
-    return Telemetry(
-        span_exporter(otlp_url), Resource({"service.name": "callgate", "openinference.project.name": project})
-    )
+    resource = Resource({"service.name": "callgate", "openinference.project.name": project})
+    return Telemetry(otlp_sink(otlp_url, resource))
 
 
 def _tell_how_to_call(say: Callable[[str], None], stage: "Stage") -> None:

@@ -52,26 +52,17 @@ async def _call(url: str, tool: str | None, arguments: dict[str, object], gate: 
     # The official client comes with the extra `demo`.
     from mcp import MCPError  # noqa: PLC0415
 
-    from callgate.dev.agent import (  # noqa: PLC0415  # noqa: PLC0415
-        CallTool,
-        ListTools,
-        MCPError,
-        StepResult,
-        agent_context,
-        denied,
-        open_agent,
-        run_step,
-    )
+    from callgate.dev import agent as client  # noqa: PLC0415
     from callgate.dev.identity import workload_identity  # noqa: PLC0415
 
     identity = await workload_identity(endpoint)
-    found: StepResult
+    found: client.StepResult
     try:
-        async with open_agent(url, agent_context(identity, gate)) as agent:
-            found = await run_step(agent, CallTool(tool, arguments) if tool else ListTools())
+        async with client.open_agent(url, client.agent_context(identity, gate)) as agent:
+            found = await client.run_step(agent, client.CallTool(tool, arguments) if tool else client.ListTools())
     except MCPError as refused:
         # Not even the session was let in.
-        found = denied(refused)
+        found = client.denied(refused)
     return _told(found)
 
 

@@ -182,6 +182,8 @@ def _claims(record: StageRecord, paint: _Paint) -> Iterator[str]:
 
 
 def _claim(name: str, value: AttributeValue, record: StageRecord) -> str:
+    if name == names.CLAIM_BOUND:
+        return "to the gate's certificate (cnf)" if value else "to no certificate: this leg is not mutual TLS"
     if name not in _TIMES or not isinstance(value, int):
         return _shown(value)
     seconds = value - record.ended_ns // 1_000_000_000

@@ -269,7 +269,12 @@ async def _connect_tcp(url: SplitResult) -> socket.socket | Refusal:
         if url.scheme == "http" and not ipaddress.ip_address(address[0]).is_loopback:
             why = "plain http to an address that is not loopback"
             continue
-        attempt = await _connect_one(socket.socket(family, kind, protocol), address)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:
+            # The gate has no file descriptor left.
+            return Refusal(Reason.UPSTREAM_UNREACHABLE, f"no socket: {error.strerror}")
+        attempt = await _connect_one(sock, address)
         if isinstance(attempt, socket.socket):
             return attempt
         why = attempt

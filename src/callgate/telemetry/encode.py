@@ -126,11 +126,10 @@ class TraceEncoder:
         state = _field(_THREE, text.encode()) if text else b""
         server, *children = shapes_of(trace)
         head = ids + server.span_id.to_bytes(8) + state + _parent_id(trace.parent)
-        spans = [self._span(server, head, _link(trace.link), _REMOTE if trace.parent else _LOCAL)]
-        state_and_parent = state + _SPAN_PARENT_ID + trace.server_span_id.to_bytes(8)
-        for shape in children:
-            spans.append(self._span(shape, ids + shape.span_id.to_bytes(8) + state_and_parent, b"", _LOCAL))
-        return b"".join(spans)
+        first = self._span(server, head, _link(trace.link), _REMOTE if trace.parent else _LOCAL)
+        below = state + _SPAN_PARENT_ID + trace.server_span_id.to_bytes(8)
+        rest = [self._span(shape, ids + shape.span_id.to_bytes(8) + below, b"", _LOCAL) for shape in children]
+        return b"".join([first, *rest])
 
     def _span(self, shape: SpanShape, head: bytes, link: bytes, flags: int) -> bytes:
         name = _field(_FIVE, shape.name.encode()) + _KINDS[shape.kind]
@@ -139,8 +138,7 @@ class TraceEncoder:
         for key, value in shape.attributes.items():
             known = caches.get(type(value), _UNCACHED).get((key, value))
             parts.append(known or self._attribute(key, value))
-        for finding in shape.findings:
-            parts.append(self._event(finding, shape.ended_ns))
+        parts += [self._event(finding, shape.ended_ns) for finding in shape.findings]
         parts += (link, _status(shape), _FLAGS[flags])
         return _field(_TWO, b"".join(parts))
 

@@ -1,22 +1,24 @@
 """From the path of a call to a collector, at no cost to the call.
 
-`Telemetry.record` puts a trace into a bounded queue and returns.  One daemon thread makes spans and metrics of it and
+`Telemetry.record` puts a trace into a bounded queue and returns.  One daemon thread makes bytes and metrics of it and
 sends them.  Where the collector is dead, slow or silent, traces are dropped and counted, never waited for.
 """
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter
 
-from callgate.telemetry.metrics import Drops, Metrics
-from callgate.telemetry.otlp import Complaint, Service, metric_reader, muffle, span_exporter
-from callgate.telemetry.spans import spans_of
+from callgate.telemetry.complaint import Complaint
+from callgate.telemetry.metric_export import MetricExport, metric_export
+from callgate.telemetry.metrics import Drops
+from callgate.telemetry.otlp import Service
+from callgate.telemetry.sinks import Delivery, SdkSink, TraceSink, otlp_sink
 from callgate.trace import DecisionTrace
 
 _LOG = logging.getLogger(__name__)
@@ -29,13 +31,17 @@ class TelemetryLimits:
     """How much may wait, and for how long.
 
     `queue_traces` and `batch_spans` are the defaults of OpenTelemetry's own batch processor (2048, 512).  `batch_s`:
-    one second is soon enough for a person who looks.  `drain_s` and `shutdown_s`: what `close` spends on the last
-    traces and on the rest, together less than 2 s, because a stopping gate has clients to finish for.
+    one second is soon enough for a person who looks.  `slice_traces`, `pause_s`: calls wait while the thread works,
+    because there is one interpreter; so it works for less than a millisecond and then lets them go first.  `drain_s`
+    and `shutdown_s`: what `close` spends on the last traces and on the rest, together less than 2 s, because a stopping
+    gate has clients to finish for.
     """
 
     queue_traces: int = 2048
     batch_spans: int = 512
     batch_s: float = 1.0
+    slice_traces: int = 16
+    pause_s: float = 0.0
     drain_s: float = 1.0
     shutdown_s: float = 0.7
 
@@ -43,24 +49,24 @@ class TelemetryLimits:
 class Telemetry:
     """Takes finished traces and delivers them.
 
-    Build it after any fork: a thread does not survive one.  `exporter` None and `metrics` None: nothing runs and
-    `record` is nearly free.  `on_trace` is called at once, on the caller's thread, with each trace, for demo and tests;
-    it must not be slow, and what it raises is logged and goes no further.
+    Build it after any fork: a thread does not survive one.  `sink` may be an exporter of the SDK, too, which then gets
+    spans of `resource`.  `sink` None and `metrics` None: nothing runs and `record` is nearly free.  `on_trace` is
+    called at once, on the caller's thread, with each trace, for demo and tests; it must not be slow, and what it raises
+    is logged and goes no further.
     """
 
     def __init__(
         self,
-        exporter: SpanExporter | None = None,
+        sink: TraceSink | SpanExporter | None = None,
         resource: Resource | None = None,
         *,
-        metrics: Metrics | None = None,
+        metrics: MetricExport | None = None,
         on_trace: Callable[[DecisionTrace], None] | None = None,
         limits: TelemetryLimits | None = None,
     ) -> None:
-        self.drops = metrics.drops if metrics else Drops()
-        self._exporter = exporter
+        self.drops = metrics.metrics.drops if metrics else Drops()
+        self._sink = SdkSink(sink, resource or Resource({})) if isinstance(sink, SpanExporter) else sink
         self._metrics = metrics
-        self._resource = resource or Resource({})
         self._on_trace = on_trace
         self._limits = limits or TelemetryLimits()
         self._queue: deque[DecisionTrace] = deque()
@@ -74,7 +80,7 @@ class Telemetry:
         self._close_once = threading.Lock()
         self._complaint = Complaint("Traces")
         self._thread: threading.Thread | None = None
-        if exporter is not None or metrics is not None:
+        if sink is not None or metrics is not None:
             self._thread = threading.Thread(target=self._run, name="callgate-telemetry", daemon=True)
             self._thread.start()
 
@@ -90,14 +96,13 @@ class Telemetry:
     ) -> "Telemetry":
         """Traces and metrics to the OTLP/HTTP collector at `otlp_url`, or where the environment says, or nowhere.
 
-        Reads the environment (`otlp`).  `with_metrics=False` is for trace viewers that take no metrics.
+        Reads the environment (`otlp`), and raises CannotExport where that asks for what cannot be done.
+        `with_metrics=False` is for trace viewers that take no metrics.
         """
-        exporter = span_exporter(otlp_url)
-        reader = metric_reader(otlp_url) if with_metrics else None
-        muffle()
         resource = service.resource()
-        metrics = Metrics(reader, resource, svid_not_after) if reader else None
-        return cls(exporter, resource, metrics=metrics, on_trace=on_trace)
+        sink = otlp_sink(otlp_url, resource)
+        metrics = metric_export(otlp_url, resource, svid_not_after) if with_metrics else None
+        return cls(sink, metrics=metrics, on_trace=on_trace)
 
     def record(self, trace: DecisionTrace) -> None:
         """Hand over a finished trace, which nobody changes from now on.
@@ -137,7 +142,7 @@ class Telemetry:
     def _stop(self, thread: threading.Thread) -> None:
         self._wake.set()
         thread.join(self._limits.drain_s)
-        # Telling the exporter may wait for a silent collector, too: hence on a thread of its own.
+        # Telling the sink may wait for a silent collector, too: hence on a thread of its own.
         ending = threading.Thread(target=self._end, name="callgate-telemetry-end", daemon=True)
         ending.start()
         ending.join(self._limits.shutdown_s)
@@ -147,8 +152,8 @@ class Telemetry:
 
     def _end(self) -> None:
         try:
-            if self._exporter is not None:
-                self._exporter.shutdown()
+            if self._sink is not None:
+                self._sink.shutdown()
             if self._metrics is not None:
                 self._metrics.close(self._limits.shutdown_s)
         except Exception:  # noqa: BLE001  # the border of the thread
@@ -167,31 +172,37 @@ class Telemetry:
 
     def _deliver(self, traces: list[DecisionTrace]) -> None:
         try:
-            sent = self._send(traces)
+            delivery = self._send(traces)
         except Exception:  # noqa: BLE001  # the border of the thread: one batch must not end all telemetry
-            sent = False
+            delivery = Delivery(len(traces))
             _LOG.exception("A batch of traces could not be sent")
         with self._progress:
             if self._abandoned:
                 return
             self._done += len(traces)
-            if not sent:
-                self.drops.export_failed += len(traces)
+            self.drops.export_failed += delivery.lost
             self._progress.notify_all()
 
-    def _send(self, traces: list[DecisionTrace]) -> bool:
-        if self._metrics is not None:
-            for trace in traces:
-                self._metrics.count(trace)
-        if self._exporter is None:
-            return True
-        spans: list[ReadableSpan] = []
-        for trace in traces:
-            spans += spans_of(trace, self._resource)
-        sent = self._exporter.export(spans) is SpanExportResult.SUCCESS
-        if not sent:
-            self._complaint.say(f", {self.drops.total + len(traces)} lost so far")
-        return sent
+    def _send(self, traces: list[DecisionTrace]) -> Delivery:
+        slices = self._slices(traces)
+        if self._sink is None:
+            deque(slices, maxlen=0)
+            return Delivery()
+        delivery = self._sink.deliver(slices)
+        if delivery.lost:
+            self._complaint.say(delivery.why, f", {self.drops.total + delivery.lost} lost so far")
+        return delivery
+
+    def _slices(self, traces: list[DecisionTrace]) -> Iterator[list[DecisionTrace]]:
+        """The traces, some at a time, counted; calls go first between one slice and the next."""
+        for start in range(0, len(traces), self._limits.slice_traces):
+            if start:
+                time.sleep(self._limits.pause_s)
+            some = traces[start : start + self._limits.slice_traces]
+            if self._metrics is not None:
+                for trace in some:
+                    self._metrics.metrics.count(trace)
+            yield some
 
     def _tell(self, listener: Callable[[DecisionTrace], None], trace: DecisionTrace) -> None:
         try:

@@ -147,7 +147,7 @@ class OtlpClient:
 
 
 def _receipt(content: bytes) -> Receipt:
-    """ "If the request is only partially accepted …, the server MUST respond with HTTP 200 OK"."""
+    """Of an answer with a status of success: "if the request is only partially accepted", it is HTTP 200, too."""
     try:
         said = ExportTraceServiceResponse.FromString(content).partial_success
     except DecodeError:
@@ -178,9 +178,9 @@ def _named(error: Exception) -> str:
 
 def _proxy_for(target: SplitResult) -> SplitResult | None:
     """The proxy that the environment names for this target (`HTTPS_PROXY`, `NO_PROXY` and so on)."""
-    found = urllib.request.getproxies_environment()
+    found = urllib.request.getproxies()
     url = found.get(target.scheme) or found.get("all")
-    if not url or urllib.request.proxy_bypass_environment(target.netloc, found):
+    if not url or urllib.request.proxy_bypass(target.netloc):
         return None
     proxy = urlsplit(url if "://" in url else f"http://{url}")
     if proxy.scheme != "http" or not proxy.hostname:

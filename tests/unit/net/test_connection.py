@@ -23,34 +23,36 @@ async def all_of(stream: Stream) -> bytes:
     return bytes(received)
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @either_kind
-async def test_says_no_more_after_a_piece_that_was_cut_short(pair: Pair) -> None:
-    reasons: list[Reason] = []
+async def test_says_no_more_after_a_piece_that_was_cut_short(
+    pair: Pair, autojump_clock: trio.testing.MockClock
+) -> None:
+    refused = trio.Event()
 
     async def answer(_found: RawRequest | Refusal) -> None:
+        started = autojump_clock.current_time()
         await connection.start_stream(200, [])
         with connection.call(1.0) as scope:
             await connection.stream_out(MUCH)
         assert scope.cancelled_caught, "all of it went out"
-        try:
+        assert autojump_clock.current_time() - started == pytest.approx(1.0)
+        with pytest.raises(ClientLost) as lost:
             await connection.stream_out(CUT)
-        except ClientLost as lost:
-            reasons.append(lost.reason)
-            raise
+        assert lost.value.reason is Reason.CLIENT_STALLED
+        refused.set()
+        raise lost.value
 
     async with pair() as ends:
         connection = Connection(ends.server, ServerConnection(HttpLimits(), None), ConnectionLimits())
         ends.client.send_now(modern("ping"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, answer)
-            await trio.sleep(2)
+            await refused.wait()
             head, _, content = (await all_of(ends.client)).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         size, _, begun = content.partition(b"\r\n")
         assert int(size, 16) == len(MUCH)
         assert MUCH.startswith(begun), "something else was taken for the rest of the piece"
-        assert reasons == [Reason.CLIENT_STALLED]
 
 
 @either_kind
