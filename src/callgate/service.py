@@ -112,8 +112,11 @@ class Service:
     def readiness(self) -> Readiness:
         """What is missing before calls can be served."""
         missing = []
-        if self._source.current is None:
+        identity = self._source.current
+        if identity is None:
             missing.append(self._source.problem or "no identity from the SPIFFE Workload API yet")
+        elif isinstance(refused := self._agent_facing(identity), Refusal):
+            missing.append(refused.detail)
         if self._stopping.is_set():
             missing.append("shutting down")
         return Readiness(tuple(missing))
@@ -183,15 +186,21 @@ class Service:
         identity = self._source.current
         if identity is None:
             return Refusal(Reason.GATE_NOT_READY, self._source.problem)
+        context = self._agent_facing(identity)
+        if isinstance(context, Refusal):
+            return context
         try:
-            if self._tls is None or self._tls[0] is not identity:
-                self._tls = (identity, agent_facing_context(identity))
-        except (OSError, ValueError) as error:
-            return Refusal(Reason.GATE_NOT_READY, f"no TLS with this SVID: {error}")
-        try:
-            return TlsStream.server(sock, self._tls[1])
+            return TlsStream.server(sock, context)
         except OSError as error:
             return Refusal(Reason.TLS_HANDSHAKE_FAILED, type(error).__name__)
+
+    def _agent_facing(self, identity: X509Context) -> ssl.SSLContext | Refusal:
+        if self._tls is None or self._tls[0] is not identity:
+            try:
+                self._tls = (identity, agent_facing_context(identity))
+            except (OSError, ValueError) as error:
+                return Refusal(Reason.GATE_NOT_READY, f"OpenSSL refuses the gate's own SVID: {error}")
+        return self._tls[1]
 
     async def _shake_hands(self, stream: TlsStream) -> Refusal | None:
         with trio.move_on_after(self._config.limits.handshake_s):

@@ -1,9 +1,6 @@
 """Answers that come as a stream of events: passed on one by one, cancelled, cut off, refused, and held back."""
 
 import tracemalloc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,43 +8,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from support.event_stream import Message, event_stream
-from support.gate import Gate, context_of, running_gate
-from support.raw_agent import RawAgent, RawConnection, modern, modern_call
-from support.upstream import Asked, Reply, Script, ScriptedServer, said, scripted_server
+from support.raw_agent import RawConnection, modern
+from support.tool_faults import OK, SECOND, Scene, first, scene
+from support.upstream import Asked, Reply, Script, said
 
 PASSED = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok")
-RESULT = {"content": [{"type": "text", "text": "done"}], "isError": False, "resultType": "complete"}
 KIB, MIB = 1024, 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    gate: Gate
-    upstream: ScriptedServer
-    agent: RawAgent
-
-    async def path(self, requests: int = 1) -> tuple[str, ...]:
-        """The first request's, once there was a trace for each."""
-        traces = await self.gate.traces_when(requests)
-        assert len(traces) == requests
-        return traces[0].path
-
-
-@asynccontextmanager
-async def scene(
-    directory: Path, script: Script, *, more: str = "", server: dict[str, str] | None = None
-) -> AsyncIterator[Scene]:
-    async with (
-        scripted_server(script) as upstream,
-        running_gate(directory, upstream.url, more=more, server=server) as gate,
-    ):
-        yield Scene(gate, upstream, RawAgent(gate.addresses.agents.port, await context_of(gate.api, "billing")))
-
-
-def call(rpc_id: int = 1) -> bytes:
+def call() -> bytes:
     """A call that asks to be told of its progress."""
-    params = {"name": "get_invoice", "arguments": {}, "_meta": {"progressToken": "p"}}
-    return modern("tools/call", params, rpc_id=rpc_id)
+    return modern("tools/call", {"name": "get_invoice", "arguments": {}, "_meta": {"progressToken": "p"}})
 
 
 def progress(number: int, message: str = "") -> Message:
@@ -55,21 +26,9 @@ def progress(number: int, message: str = "") -> Message:
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
 
 
-def once(script: Script) -> Script:
-    """That script for the first request; an answer at once for any other."""
-
-    async def play(asked: Asked, reply: Reply) -> None:
-        if asked.message["id"] == 1:
-            await script(asked, reply)
-        else:
-            await reply.json(said(asked, RESULT))
-
-    return play
-
-
 async def assert_goes_on(at: Scene, agent: RawConnection, fault: Script) -> None:
     """The agent's connection serves the next call; one to the tool server that was left in a mess does not."""
-    assert (await agent.ask(modern_call("get_invoice", rpc_id=2))).message["result"] == RESULT
+    assert (await agent.ask(SECOND)).message["result"] == OK
     assert at.upstream.connections == (1 if fault is end_without_answer else 2)
 
 
@@ -87,19 +46,19 @@ async def test_passes_each_event_on_before_the_tool_server_has_sent_the_next(tmp
             await reply.event(progress(number))
             # Nothing more is said until the agent has this event.
             await event.wait()
-        await reply.event(said(asked, RESULT))
+        await reply.event(said(asked, OK))
         await reply.end_events()
 
-    async with scene(tmp_path, once(step_by_step)) as at, at.agent.connected() as agent:
+    async with scene(tmp_path, first(step_by_step)) as at, at.agent() as agent:
         await agent.say(call())
         with trio.fail_after(10):
             stream = await event_stream(agent)
             for number, event in enumerate(received):
                 assert await stream.next() == progress(number)
                 event.set()
-            assert [message["result"] for message in await stream.rest()] == [RESULT]
+            assert [message["result"] for message in await stream.rest()] == [OK]
             # Both connections serve the next call.
-            assert (await agent.ask(modern_call("get_invoice", rpc_id=2))).message["result"] == RESULT
+            assert (await agent.ask(SECOND)).message["result"] == OK
         assert at.upstream.connections == 1
 
 
@@ -108,10 +67,10 @@ async def test_passes_signs_of_life_on(tmp_path: Path) -> None:
         await reply.start_events()
         await reply.event(progress(1))
         await reply.raw(b"10\r\n: still at work\n\r\n")
-        await reply.event(said(asked, RESULT))
+        await reply.event(said(asked, OK))
         await reply.end_events()
 
-    async with scene(tmp_path, with_comment) as at, at.agent.connected() as agent:
+    async with scene(tmp_path, with_comment) as at, at.agent() as agent:
         await agent.say(call())
         stream = await event_stream(agent)
         assert len(await stream.rest()) == 2
@@ -140,7 +99,7 @@ async def test_an_agent_that_goes_away_cancels_the_call_at_the_tool_server(tmp_p
         hung_up.set()
 
     async with scene(tmp_path, play) as at:
-        async with at.agent.connected() as agent:
+        async with at.agent() as agent:
             await agent.say(call())
             await at.upstream.requests_when(1)
             if script is until_gone_in_a_stream:
@@ -172,7 +131,7 @@ async def ask_the_agent(_asked: Asked, reply: Reply) -> None:
 
 
 async def answer_another(_asked: Asked, reply: Reply) -> None:
-    await reply.event({"jsonrpc": "2.0", "id": 2, "result": RESULT})
+    await reply.event({"jsonrpc": "2.0", "id": 2, "result": OK})
 
 
 async def no_json(_asked: Asked, reply: Reply) -> None:
@@ -206,12 +165,12 @@ async def test_a_fault_in_a_stream_that_has_begun_is_its_last_event(tmp_path: Pa
         await reply.event(progress(1))
         await fault(asked, reply)
 
-    async with scene(tmp_path, once(script), more="limits: {max_event_bytes: 4096}") as at:
-        async with at.agent.connected() as agent:
+    async with scene(tmp_path, first(script), more="limits: {max_event_bytes: 4096}") as at:
+        async with at.agent() as agent:
             await agent.say(call())
-            first, last = await (await event_stream(agent)).rest()
-            assert first == progress(1)
-            assert failure_of(last) == (-31502, FAULTS[fault])
+            passed_on, failed = await (await event_stream(agent)).rest()
+            assert passed_on == progress(1)
+            assert failure_of(failed) == (-31502, FAULTS[fault])
             await assert_goes_on(at, agent, fault)
         assert await at.path(2) == (*PASSED, f"forward=failed:{FAULTS[fault]}", "respond=ok")
 
@@ -224,8 +183,8 @@ async def test_a_fault_in_a_stream_of_which_nothing_was_passed_on_is_a_plain_ans
         await reply.start_events()
         await fault(asked, reply)
 
-    async with scene(tmp_path, once(script), more="limits: {max_event_bytes: 4096}") as at:
-        async with at.agent.connected() as agent:
+    async with scene(tmp_path, first(script), more="limits: {max_event_bytes: 4096}") as at:
+        async with at.agent() as agent:
             answer = await agent.ask(call())
             assert (answer.status, *failure_of(answer.message)) == (200, -31502, FAULTS[fault])
             await assert_goes_on(at, agent, fault)
@@ -252,7 +211,7 @@ class Flood:
             for number in range(EVENTS):
                 await reply.event(progress(number, "x" * EVENT_BYTES))
                 self.sent += 1
-            await reply.event(said(asked, RESULT))
+            await reply.event(said(asked, OK))
             await reply.end_events()
         except trio.BrokenResourceError:
             self.hung_up.set()
@@ -262,7 +221,7 @@ async def test_an_agent_that_reads_nothing_holds_up_the_tool_server_and_costs_th
     tmp_path: Path,
 ) -> None:
     flood = Flood()
-    async with scene(tmp_path, flood) as at, at.agent.connected() as agent:
+    async with scene(tmp_path, flood) as at, at.agent() as agent:
         tracemalloc.start()
         try:
             await agent.say(call())
@@ -279,13 +238,13 @@ async def test_an_agent_that_reads_nothing_holds_up_the_tool_server_and_costs_th
                 message = await stream.next()
                 assert message is not None
                 assert message["params"]["progress"] == number
-            assert [message["result"] for message in await stream.rest()] == [RESULT]
+            assert [message["result"] for message in await stream.rest()] == [OK]
         assert await at.path() == (*PASSED, "forward=ok", "respond=ok")
 
 
 async def test_an_agent_that_reads_nothing_for_too_long_is_cut_off(tmp_path: Path) -> None:
     flood = Flood()
-    async with scene(tmp_path, flood, more="limits: {write_stall_s: 0.2}") as at, at.agent.connected() as agent:
+    async with scene(tmp_path, flood, more="limits: {write_stall_s: 0.2}") as at, at.agent() as agent:
         await agent.say(call())
         with trio.fail_after(10):
             await flood.hung_up.wait()
@@ -295,7 +254,7 @@ async def test_an_agent_that_reads_nothing_for_too_long_is_cut_off(tmp_path: Pat
 
 async def test_a_call_whose_time_is_over_while_the_agent_does_not_read_ends_the_connection(tmp_path: Path) -> None:
     flood = Flood()
-    async with scene(tmp_path, flood, server={"timeouts": "{total: 1s}"}) as at, at.agent.connected() as agent:
+    async with scene(tmp_path, flood, server={"timeouts": "{total: 1s}"}) as at, at.agent() as agent:
         await agent.say(call())
         with trio.fail_after(10):
             await flood.hung_up.wait()

@@ -30,6 +30,7 @@ _JITTER = 0.2
 _GZIP_FROM_BYTES = 1024
 # The fastest level: spans of one kind repeat themselves, and shrink by nine tenths at any level.
 _GZIP_LEVEL = 1
+_WOKEN_WITHIN_S = 0.2
 # An answer is an empty message, or a sentence.
 _ANSWER_MAX_BYTES = 64 * 1024
 
@@ -60,11 +61,29 @@ class OtlpClient:
         if self._proxy and not self._tls:
             self._headers |= _proxy_authorization(self._proxy)
         self._connection: HTTPConnection | None = None
+        self._sending = threading.Lock()
         self._stopping = threading.Event()
         self._chance = random.Random()  # noqa: S311  # spreads retries, guards nothing
 
     def send(self, body: bytes) -> Receipt:
         """Deliver one request; retries, and waits between them, until the target's timeout is over."""
+        with self._sending:
+            return self._send(body)
+
+    def shutdown(self) -> None:
+        """Make a `send` that is under way, and each that comes, fail at once.  Blocks for `_WOKEN_WITHIN_S` at most."""
+        self._stopping.set()
+        connection = self._connection
+        waiting = connection.sock if connection else None
+        if waiting is not None:
+            # Wakes the thread that reads from it; close() would not.
+            with suppress(OSError):
+                waiting.shutdown(socket.SHUT_RDWR)
+        if self._sending.acquire(timeout=_WOKEN_WITHIN_S):
+            self._disconnect()
+            self._sending.release()
+
+    def _send(self, body: bytes) -> Receipt:
         headers = dict(self._headers)
         if self._target.gzip and len(body) >= _GZIP_FROM_BYTES:
             body = gzip.compress(body, _GZIP_LEVEL)
@@ -79,16 +98,6 @@ class OtlpClient:
             backoff_s *= 2
             if time.monotonic() + pause_s >= deadline or self._stopping.wait(pause_s):
                 return attempt.receipt
-
-    def shutdown(self) -> None:
-        """Make a `send` that is under way, and each that comes, fail at once."""
-        self._stopping.set()
-        connection = self._connection
-        waiting = connection.sock if connection else None
-        if waiting is not None:
-            # Wakes the thread that reads from it; close() would not.
-            with suppress(OSError):
-                waiting.shutdown(socket.SHUT_RDWR)
 
     def _attempt(self, body: bytes, headers: dict[str, str], deadline: float) -> _Attempt:
         if self._stopping.is_set():
