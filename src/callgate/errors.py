@@ -180,7 +180,7 @@ class Answer:
     legacy_http_status: int | None = None
 
 
-def _answers() -> dict[Reason, Answer]:
+def _answers_by_kind() -> dict[Reason, Answer]:
     identity = "The caller's identity was not accepted"
     answers = {
         reason: Answer(403, RPC_IDENTITY, identity, closes=True)
@@ -197,8 +197,13 @@ def _answers() -> dict[Reason, Answer]:
         for reason in Reason
         if reason.startswith("json_")
     }
+    return answers
+
+
+def _answers() -> dict[Reason, Answer]:
     http = "The HTTP request is not acceptable"
     framing = (Reason.HTTP_MALFORMED, Reason.HTTP_VERSION, Reason.HTTP_TARGET, Reason.HTTP_HEADER)
+    answers = _answers_by_kind()
     answers |= {reason: Answer(400, RPC_INVALID_REQUEST, http, closes=True) for reason in framing}
     answers |= {
         Reason.TOO_MANY_CONNECTIONS: Answer(503, RPC_UNAVAILABLE, "Too many connections", closes=True),

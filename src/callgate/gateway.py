@@ -360,13 +360,20 @@ def _token_claims(token: MintedToken) -> dict[str, AttributeValue]:
 
 def _refusal_status(refusal: Refusal, request: Request | None) -> int:
     answer = ANSWERS[refusal.reason]
-    if request is not None and not isinstance(request.message, RpcRequest):
-        # There is no JSON-RPC answer to a notification, so that only the status can say no.
+    if _is_of_notification(refusal, request):
+        # There is no JSON-RPC answer to a notification, so that only the status can say no (2025-11-25,
+        # basic/transports: the server "MUST return an HTTP error status code").
         return 403 if answer.http_status == 200 else answer.http_status
     era = request.era if request is not None else refusal.era if isinstance(refusal, RefusedMessage) else None
     if era is Era.LEGACY and answer.legacy_http_status is not None:
         return answer.legacy_http_status
     return answer.http_status
+
+
+def _is_of_notification(refusal: Refusal, request: Request | None) -> bool:
+    if request is not None:
+        return not isinstance(request.message, RpcRequest)
+    return isinstance(refusal, RefusedMessage) and refusal.rpc_id is None
 
 
 def _error_body(refusal: Refusal, request: Request | None, path: DecisionTrace) -> bytes:

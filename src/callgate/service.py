@@ -241,6 +241,9 @@ class Service:
         patience = self._patience_with(visit.peer)
         connection = Connection(stream, ServerConnection(self._http_limits, self._authorities), patience)
         self._open.add(connection)
+        if self._stopping.is_set():
+            # It shook hands while the others were told.
+            connection.drain()
         try:
             await connection.run(lambda found: self._gateway.answer(visit, found, connection))
         finally:

@@ -112,9 +112,10 @@ async def test_a_failed_call_leaves_a_legacy_session_as_it_was(tmp_path: Path) -
         assert at.upstream.requests[-1].header("mcp-session-id") == "s-1"
 
 
-# A call whose body is larger than what the sockets of a connection hold.
+# A call whose body is larger than what the sockets of a connection hold (tcp_wmem: 4 MiB).
 
-LARGE = modern_call("get_invoice", {"number": "x" * 1_000_000}, rpc_id=1)
+LARGE = modern_call("get_invoice", {"number": "x" * 8_000_000}, rpc_id=1)
+LARGE_ALLOWED = "limits: {max_body_bytes: 10000000}"
 
 
 @pytest.mark.parametrize("then", ["reads on", "reads nothing", "hangs up"])
@@ -137,7 +138,7 @@ async def test_an_answer_that_comes_before_the_call_was_sent_whole_counts(tmp_pa
     url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/mcp"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.serve_listeners, refuse_early, [listener]))
-        async with running_gate(tmp_path, url) as gate:
+        async with running_gate(tmp_path, url, more=LARGE_ALLOWED) as gate:
             context = await context_of(gate.api, "billing")
             async with RawAgent(gate.addresses.agents.port, context).connected() as agent:
                 for _ in range(2):

@@ -91,12 +91,13 @@ class Gate:
         with trio.fail_after(10):
             while len(self.traces) < count:
                 await self.recorded.wait()
-                self.recorded = trio.Event()
         return self.traces
 
     def take(self, trace: DecisionTrace) -> None:
         self.traces.append(trace)
+        # Whoever waits waits for the next one; there may be several of them.
         self.recorded.set()
+        self.recorded = trio.Event()
 
 
 @asynccontextmanager

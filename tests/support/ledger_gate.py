@@ -19,10 +19,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from callgate.dev.agent import agent_context
 from callgate.dev.demo import free_ports
+from callgate.dev.identity import workload_identity
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Context
 from callgate.trace import DecisionTrace
-from support.gate import GATE, Gate, identity_of, running_gate
+from support.gate import GATE, Gate, running_gate
 from support.permits import LEDGER_AUDIENCE
 from support.serving import LedgerProcess, ledger_served
 
@@ -56,7 +57,7 @@ class LedgerGate:
 
     def identity(self, name: str) -> X509Context:
         """What the Workload API gives to that workload.  Not for tests that run on a loop."""
-        return self.portal.call(_identity, self.gate, name)
+        return self.portal.call(workload_identity, self.gate.api.endpoint(name))
 
     def context(self, name: str) -> ssl.SSLContext:
         """A TLS client context with that workload's SVID, which expects the gate."""
@@ -120,8 +121,3 @@ async def _pump(
             record += received
             await sink.send_all(received)
     both_ways.cancel()
-
-
-async def _identity(gate: Gate, name: str) -> X509Context:
-    async with identity_of(gate.api, name) as identity:
-        return identity

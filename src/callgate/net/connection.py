@@ -127,7 +127,8 @@ class Connection:
                 self._call.cancel()
             # `receive_some` does not wait while there is something to read: the other connections get their turn here.
             await trio.lowlevel.checkpoint()
-            while self._answering and self.http.buffered >= self._limits.ahead_bytes:
+            # What is sent ahead waits in TCP.  Not `_answering`: between two answers there is always a moment without.
+            while self.http.phase is Phase.ANSWER and self.http.buffered >= self._limits.ahead_bytes:
                 self._room = trio.Event()
                 await self._room.wait()
 

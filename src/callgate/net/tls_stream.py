@@ -29,12 +29,71 @@ class _Certificate(Protocol):
     def public_bytes(self, form: int) -> bytes: ...
 
 
-class TlsStream:
-    """One TLS connection.  Not for use by two readers, or by two writers, at a time."""
+class _SocketStream:
+    """What a connection does alike with TLS and without.  Not for use by two readers, or by two writers, at a time."""
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    # What the socket raises where it would have to wait.
+    _want_read: type[OSError] = BlockingIOError
+    _want_write: type[OSError] = BlockingIOError
+
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._waiting_to_write = trio.Lock()
+
+    def send_now(self, data: bytes) -> memoryview:
+        """Send what goes without waiting; returns the rest."""
+        rest = memoryview(data)
+        with contextlib.suppress(self._want_write):
+            while rest:
+                rest = rest[self._socket.send(rest) :]
+        return rest
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        """Send all of it.  Raises OSError where the connection broke; on cancellation part of it may be sent."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except self._want_write:
+                await self._wait_writable()
+
+    async def _wait_writable(self) -> None:
+        """For the writer, and for the reader of a peer that asks for new keys and takes nothing off the line.
+
+        RFC 8446 section 4.6.3: such a KeyUpdate has to be answered before anything else is written.  The two may wait
+        at the same time, and trio lets only one task wait for a socket.
+        """
+        async with self._waiting_to_write:
+            await trio.lowlevel.wait_writable(self._socket)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come in and the peer has not gone: what an idle pooled connection must be."""
+        try:
+            self._socket.recv(1)
+        except self._want_read:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close_now(self) -> None:
+        """Close without a word."""
+        self._socket.close()
+
+    async def aclose(self) -> None:
+        """Swallow for at most `LINGER_S` what is still on its way, and close."""
+        await linger(self._socket)
+
+
+class TlsStream(_SocketStream):
+    """One TLS connection."""
+
+    _want_read = ssl.SSLWantReadError
+    _want_write = ssl.SSLWantWriteError
+    _socket: ssl.SSLSocket
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        super().__init__(sock)
 
     @classmethod
     def server(cls, sock: socket.socket, context: ssl.SSLContext) -> "TlsStream":
@@ -94,58 +153,15 @@ class TlsStream:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
-    def send_now(self, data: bytes) -> memoryview:
-        """Send what goes without waiting; returns the rest."""
-        rest = memoryview(data)
-        with contextlib.suppress(ssl.SSLWantWriteError):
-            while rest:
-                rest = rest[self._socket.send(rest) :]
-        return rest
-
-    async def send_all(self, data: bytes | memoryview) -> None:
-        """Send all of it.  Raises OSError where the connection broke; on cancellation part of it may be sent."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except ssl.SSLWantWriteError:
-                await self._wait_writable()
-
-    async def _wait_writable(self) -> None:
-        """For the writer, and for the reader of a peer that asks for new keys and takes nothing off the line.
-
-        RFC 8446 section 4.6.3: such a KeyUpdate has to be answered before anything else is written.  The two may wait
-        at the same time, and trio lets only one task wait for a socket.
-        """
-        async with self._waiting_to_write:
-            await trio.lowlevel.wait_writable(self._socket)
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has come in and the peer has not gone: what an idle pooled connection must be."""
-        try:
-            self._socket.recv(1)
-        except ssl.SSLWantReadError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def close_now(self) -> None:
-        """Close without a word."""
-        self._socket.close()
-
     async def aclose(self) -> None:
         """Say close_notify, swallow for at most `LINGER_S` what is still on its way, and close."""
         with contextlib.suppress(OSError, ValueError):
             self._socket.unwrap()
-        await linger(self._socket)
+        await super().aclose()
 
 
-class PlainStream:
-    """The same over a plain socket, for tool servers on loopback and the admin listener."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+class PlainStream(_SocketStream):
+    """One TCP connection in the clear, for tool servers on loopback and the admin listener."""
 
     async def receive_some(self, max_bytes: int = _READ_BYTES) -> bytes:
         """At least one byte, or b"" at the end.  Raises OSError where the connection broke."""
@@ -155,41 +171,6 @@ class PlainStream:
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._socket)
 
-    def send_now(self, data: bytes) -> memoryview:
-        """Send what goes without waiting; returns the rest."""
-        rest = memoryview(data)
-        with contextlib.suppress(BlockingIOError):
-            while rest:
-                rest = rest[self._socket.send(rest) :]
-        return rest
-
-    async def send_all(self, data: bytes | memoryview) -> None:
-        """Send all of it.  Raises OSError where the connection broke; on cancellation part of it may be sent."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._socket)
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has come in and the peer has not gone."""
-        try:
-            self._socket.recv(1)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def close_now(self) -> None:
-        """Close without a word."""
-        self._socket.close()
-
-    async def aclose(self) -> None:
-        """Swallow for at most `LINGER_S` what is still on its way, and close."""
-        await linger(self._socket)
-
 
 Stream = TlsStream | PlainStream
 
@@ -197,6 +178,9 @@ Stream = TlsStream | PlainStream
 def _wrap(
     sock: socket.socket, context: ssl.SSLContext, *, server_side: bool = False, hostname: str | None = None
 ) -> ssl.SSLSocket:
+    # Raises where the peer has hung up already.  So would the next line, but only after it has taken the socket over,
+    # which then stays open until it is collected.
+    sock.getpeername()
     return context.wrap_socket(
         sock,
         server_side=server_side,

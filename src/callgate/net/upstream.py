@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
@@ -66,6 +67,8 @@ class Exchange:
         self._link = link
         self._reader = ResponseReader(upstream.server.response)
         self._started = False
+        # True where part of the request was never sent.
+        self._sending = False
 
     @property
     def peer(self) -> Peer | None:
@@ -78,11 +81,28 @@ class Exchange:
         target, host = self._upstream.target, self._upstream.host
         try:
             rest = self._link.stream.send_now(encode_request("POST", target, host, headers, body))
-            if rest:
-                await self._link.stream.send_all(rest)
         except OSError:
             # It may have answered early and hung up (413, 401): what it said counts.
-            pass
+            return await self._head()
+        return await (self._head_while_sending(rest) if rest else self._head())
+
+    async def _head_while_sending(self, rest: memoryview) -> ResponseHead | Refusal:
+        # RFC 9112, 9.5: "A client sending a message body SHOULD monitor the open connection for an error response
+        # while it is transmitting the message.  [...] it SHOULD immediately cease transmitting the body".
+        self._sending = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_rest, rest)
+            head = await self._head()
+            if isinstance(head, Refusal) or head.status >= 300:
+                nursery.cancel_scope.cancel()
+        return head
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        with suppress(OSError):
+            await self._link.stream.send_all(rest)
+            self._sending = False
+
+    async def _head(self) -> ResponseHead | Refusal:
         while (head := self._reader.head()) is None:
             if isinstance(lost := await self._receive(), Refusal):
                 return lost
@@ -125,7 +145,7 @@ class Exchange:
 
     def release(self) -> None:
         """Keep the connection for the next call, or close it if this one did not end cleanly."""
-        if not self._started or self._reader.reusable:
+        if not self._started or (self._reader.reusable and not self._sending):
             self._upstream.keep(self._link)
         else:
             self._link.stream.close_now()
@@ -212,13 +232,13 @@ class Upstream:
             return _Link(PlainStream(sock), None, None)
         if self.server.identity is None:
             self._web = self._web or web_context()
-            return await self._shake_hands(TlsStream.client(sock, self._web, self._url.hostname), None)
+            return await self._shake_hands(sock, self._web, None)
         if identity is None:
             return Refusal(Reason.IDENTITY_UNAVAILABLE, "no SVID to present to the tool server")
         context = self._workload_context(identity, self.server.identity)
         if isinstance(context, Refusal):
             return context
-        return await self._shake_hands(TlsStream.client(sock, context, self._url.hostname), identity)
+        return await self._shake_hands(sock, context, identity)
 
     def _workload_context(self, identity: X509Context, expected: SpiffeId) -> ssl.SSLContext | Refusal:
         bundle = identity.bundles.get(expected.trust_domain)
@@ -228,7 +248,13 @@ class Upstream:
             self._workload = (identity, workload_context(identity, bundle))
         return self._workload[1]
 
-    async def _shake_hands(self, stream: TlsStream, identity: X509Context | None) -> _Link | Refusal:
+    async def _shake_hands(
+        self, sock: socket.socket, context: ssl.SSLContext, identity: X509Context | None
+    ) -> _Link | Refusal:
+        try:
+            stream = TlsStream.client(sock, context, self._url.hostname)
+        except OSError as error:
+            return Refusal(Reason.UPSTREAM_CLOSED, f"before the handshake: {type(error).__name__}")
         try:
             failed = await stream.handshake()
             peer = None if failed else self._verify(stream, identity)
@@ -292,6 +318,9 @@ async def _connect_one(sock: socket.socket, address: tuple[object, ...]) -> sock
             sock.close()
             return os.strerror(code)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        sock.close()
+        return error.strerror or type(error).__name__
     except BaseException:
         sock.close()
         raise

@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import (
 
 # Metrics SDK, "Cardinality limits": 2000 where nothing else is configured, and what is beyond it shares one point.
 ATTRIBUTE_SETS_MAX = 2000
-_OVERFLOW = ("otel.metric.overflow",)
+_OVERFLOW = ()
 
 # The values of an instrument's attributes, in the order of its `labels`; "" for one that is absent.
 Values = tuple[str, ...]
@@ -127,6 +127,6 @@ def _taken(known: dict[Values, T], period: Period) -> dict[Values, T]:
 
 
 def _attributes(instrument: Instrument, values: Values) -> dict[str, str | bool]:
-    if values is _OVERFLOW:
+    if values == _OVERFLOW:
         return {"otel.metric.overflow": True}
     return {label: value for label, value in zip(instrument.labels, values, strict=True) if value}

@@ -95,11 +95,6 @@ def key_value(key: str, value: object) -> bytes:
     return _field(_ONE, key.encode()) + _field(_TWO, any_value(value))
 
 
-# By the type of the value, because to a dictionary 1 and True are the same, and so are 0.0 and -0.0.
-_Cache = dict[tuple[str, AttributeValue], bytes]
-_UNCACHED: _Cache = {}
-
-
 class TraceEncoder:
     """Encodes traces of one gate: one resource and one scope a request."""
 
@@ -108,7 +103,9 @@ class TraceEncoder:
         self._resource = _field(_ONE, attributes)
         self._schema = _field(_THREE, resource.schema_url.encode()) if resource.schema_url else b""
         self._scope = _field(_ONE, _field(_ONE, SCOPE_NAME.encode()))
-        self._attributes: dict[type, _Cache] = {str: {}, tuple: {}, int: {}, bool: {}}
+        # Apart, because to a dictionary 1 and True are the same key, and so are 0.0 and -0.0.
+        self._texts: dict[tuple[str, AttributeValue], bytes] = {}
+        self._integers: dict[tuple[str, AttributeValue], bytes] = {}
         self._findings: dict[Finding, bytes] = {}
 
     def request(self, spans: Iterable[bytes]) -> bytes:
@@ -133,20 +130,26 @@ class TraceEncoder:
 
     def _span(self, shape: SpanShape, head: bytes, link: bytes, flags: int) -> bytes:
         name = _field(_FIVE, shape.name.encode()) + _KINDS[shape.kind]
-        parts = [head, name, _times(_STARTED, shape.started_ns, _ENDED, shape.ended_ns)]
-        caches = self._attributes
-        for key, value in shape.attributes.items():
-            known = caches.get(type(value), _UNCACHED).get((key, value))
-            parts.append(known or self._attribute(key, value))
-        parts += [self._event(finding, shape.ended_ns) for finding in shape.findings]
-        parts += (link, _status(shape), _FLAGS[flags])
-        return _field(_TWO, b"".join(parts))
+        times = _times(_STARTED, shape.started_ns, _ENDED, shape.ended_ns)
+        items = shape.attributes.items()
+        attributes = [
+            known or self._attribute(item) for known, item in zip(map(self._texts.get, items), items, strict=True)
+        ]
+        events = [self._event(finding, shape.ended_ns) for finding in shape.findings]
+        tail = (link, _status(shape), _FLAGS[flags])
+        return _field(_TWO, b"".join([head, name, times, *attributes, *events, *tail]))
 
-    def _attribute(self, key: str, value: AttributeValue) -> bytes:
+    def _attribute(self, item: tuple[str, AttributeValue]) -> bytes:
+        """What is not among the texts that are known already."""
+        key, value = item
+        if type(value) is int and (known := self._integers.get(item)):
+            return known
         encoded = _field(_SPAN_ATTRIBUTE, key_value(key, bounded(value)))
-        if (cache := self._attributes.get(type(value))) is not None:
-            # An encoding is never shorter than what it was made of, unless that was cut: then it is too long, too.
-            _keep(cache, (key, value), encoded)
+        if type(value) is int:
+            _keep(self._integers, item, encoded)
+        elif isinstance(value, str | tuple):
+            # It is never shorter than what it was made of, unless that was cut: then it is too long to be kept, too.
+            _keep(self._texts, item, encoded)
         return encoded
 
     def _event(self, finding: Finding, at_ns: int) -> bytes:
@@ -154,7 +157,8 @@ class TraceEncoder:
         if known is None:
             attributes = [_field(_THREE, key_value(key, value)) for key, value in event_of(finding).items()]
             known = _EVENT_NAME + b"".join(attributes)
-            _keep(self._findings, finding, known)
+            if len(finding.rule) + len(finding.kind) + len(finding.why) < CACHE_MAX_BYTES:
+                _keep(self._findings, finding, known)
         return _field(_SPAN_EVENT, _EVENT_TIME + _fixed64(at_ns) + known)
 
 

@@ -1,7 +1,12 @@
 import time
 
 import pytest
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    MetricsData,
+    NumberDataPoint,
+)
 from opentelemetry.sdk.resources import Resource
 
 from callgate.errors import Reason
@@ -13,19 +18,17 @@ from support.decision_traces import AGENT, allowed, denied, record, refused_at, 
 Points = list[NumberDataPoint | HistogramDataPoint]
 
 
-def _collected(reader: InMemoryMetricReader) -> dict[str, Points]:
-    found = reader.get_metrics_data()
-    assert found is not None
-    metrics = [metric for group in found.resource_metrics for scope in group.scope_metrics for metric in scope.metrics]
-    return {metric.name: list(metric.data.data_points) for metric in metrics}  # type: ignore[arg-type]
+def _points(collected: MetricsData) -> dict[str, Points]:
+    (group,) = collected.resource_metrics
+    (scope,) = group.scope_metrics
+    return {metric.name: list(metric.data.data_points) for metric in scope.metrics}  # type: ignore[arg-type]
 
 
 def _measured(*traces: DecisionTrace, svid_not_after: float | None = None) -> dict[str, Points]:
-    reader = InMemoryMetricReader()
-    metrics = Metrics(reader, Resource({}), lambda: svid_not_after)
+    metrics = Metrics(Resource({}), lambda: svid_not_after)
     for trace in traces:
         metrics.count(trace)
-    return _collected(reader)
+    return _points(metrics.collect())
 
 
 def _only(points: Points) -> NumberDataPoint | HistogramDataPoint:
@@ -115,13 +118,40 @@ def test_svid_expiry_is_told_while_there_is_an_svid() -> None:
     assert not _measured(svid_not_after=None).get("callgate.svid.expires_in")
 
 
-def test_lost_traces_are_told_by_cause() -> None:
-    reader = InMemoryMetricReader()
-    metrics = Metrics(reader, Resource({}))
-    metrics.drops.queue_full = 3
-    points = _collected(reader)["callgate.telemetry.dropped"]
-    by_cause = {(point.attributes or {})["error.type"]: getattr(point, "value", None) for point in points}
-    assert by_cause == {"queue_full": 3, "export_failed": 0, "closed": 0}
+def test_lost_traces_are_told_by_cause_and_add_up() -> None:
+    metrics = Metrics(Resource({}))
+    for lost in (3, 5):
+        metrics.drops.queue_full = lost
+        by_cause = {
+            (point.attributes or {})["error.type"]: getattr(point, "value", None)
+            for point in _points(metrics.collect())["callgate.telemetry.dropped"]
+        }
+        assert by_cause == {"queue_full": lost, "export_failed": 0, "closed": 0}
+
+
+def test_a_collector_that_wants_differences_gets_them() -> None:
+    metrics = Metrics(Resource({}), temporality=AggregationTemporality.DELTA)
+    counted = []
+    for calls in (2, 1):
+        for _ in range(calls):
+            metrics.count(allowed())
+        metrics.drops.queue_full += calls
+        counted.append(_points(metrics.collect()))
+    assert [getattr(_only(points["callgate.decisions"]), "value", None) for points in counted] == [2, 1]
+    assert [_histogram(points["mcp.server.operation.duration"]).count for points in counted] == [2, 1]
+    lost = [points["callgate.telemetry.dropped"][0] for points in counted]
+    assert [getattr(point, "value", None) for point in lost] == [2, 1]
+    assert lost[0].time_unix_nano == lost[1].start_time_unix_nano
+
+
+def test_what_adds_up_begins_where_the_gate_began() -> None:
+    metrics = Metrics(Resource({}))
+    metrics.count(allowed())
+    first = _only(_points(metrics.collect())["callgate.decisions"])
+    metrics.count(allowed())
+    second = _only(_points(metrics.collect())["callgate.decisions"])
+    assert first.start_time_unix_nano == second.start_time_unix_nano
+    assert (getattr(first, "value", None), getattr(second, "value", None)) == (1, 2)
 
 
 def test_no_metric_names_a_workload_a_token_or_an_argument() -> None:
