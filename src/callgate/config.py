@@ -163,9 +163,8 @@ class TelemetryConfig(StrictModel):
 class LimitsConfig(StrictModel):
     """How much the gate takes on, and how long it waits.  Seconds may have fractions."""
 
-    max_connections: Count = Field(
-        default=1_000, description="34 KiB each; more stay in the kernel's queue or are shed"
-    )
+    max_connections: Count = Field(default=1_000, description="34 KiB each; one more is closed after its handshake")
+    max_handshakes: Count = Field(default=256, description="beyond it the oldest gives way; an honest one takes ms")
     max_connections_per_workload: Count = Field(default=64, description="one workload cannot use up all of them")
     max_head_bytes: Bytes = Field(default=16 * 1024, description="every MCP client's head many times over")
     max_body_bytes: Bytes = Field(default=1024**2, description="a call with a document as an argument")

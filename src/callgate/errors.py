@@ -155,12 +155,14 @@ class Refusal:
 
     `detail` is for operators: it is in the trace and never on the wire, holds no argument, token or key, and no more
     than 200 characters of anything a caller wrote.  `public` is what the protocol wants the caller to know beside the
-    reason (for instance the revisions that are served).
+    reason (for instance the revisions that are served).  `told_as` stands in the reason's place where the reason itself
+    would tell the caller what it may not know.
     """
 
     reason: Reason
     detail: str = ""
     public: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    told_as: Reason | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,8 @@ def _answers() -> dict[Reason, Answer]:
         Reason.JSON_TOO_LARGE: Answer(413, RPC_INVALID_REQUEST, "The body is too large"),
         Reason.RPC_BATCH: Answer(400, RPC_INVALID_REQUEST, "Batches are not accepted"),
         Reason.RPC_INVALID: Answer(400, RPC_INVALID_REQUEST, "The body is not one JSON-RPC request or notification"),
-        # The same status and words as for a path that never was.
-        Reason.SERVER_UNKNOWN: Answer(404, RPC_INVALID_REQUEST, "Nothing is served at this path"),
+        # As for a server on which the caller has no grant: which servers there are is told only to those who have one.
+        Reason.SERVER_UNKNOWN: Answer(200, RPC_DENIED, "Denied by policy"),
         Reason.ERA_MIXED: Answer(400, RPC_INVALID_REQUEST, "The request mixes two MCP revisions"),
         Reason.REVISION_UNSUPPORTED: Answer(400, RPC_UNSUPPORTED_REVISION, "Unsupported protocol version"),
         Reason.HEADER_MISMATCH: Answer(400, RPC_HEADER_MISMATCH, "Headers and body do not agree"),

@@ -11,7 +11,6 @@ one `StageRecord`, and a refusal of any stage is answered in one place.  `accept
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 import trio
 
@@ -27,7 +26,6 @@ from callgate.tokens.mint import MintedToken, mint
 from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
 from callgate.wire import mcp
 from callgate.wire.http1 import RawRequest
-from callgate.wire.json_strict import canonical
 from callgate.wire.jsonrpc import RpcRequest, refusal_body
 from callgate.wire.mcp import Era, RefusedMessage, Request
 from callgate.wire.session import Session
@@ -186,13 +184,13 @@ class Gateway:
         return found
 
     def _identified(self, peer: Peer, request: Request, now: float) -> Identified | Refusal:
-        if request.server not in self._parts.routes:
-            return Refusal(Reason.SERVER_UNKNOWN)
+        # The session first: whether there is such a server is not to be read off a handle that was made up.
         session = self._session_of(peer, request, now)
         if isinstance(session, Refusal):
             return session
-        digest = sha256(canonical(request.arguments)).digest() if request.arguments is not None else None
-        call = Call(peer.id, request.server, request.message.method, request.tool, request.arguments, digest)
+        if request.server not in self._parts.routes:
+            return Refusal(Reason.SERVER_UNKNOWN, told_as=Reason.NO_GRANT)
+        call = Call(peer.id, request.server, request.message.method, request.tool, request.arguments)
         return Identified(request, call, session)
 
     def _session_of(self, peer: Peer, request: Request, now: float) -> Session | Refusal | None:
@@ -327,7 +325,9 @@ class Gateway:
 def _permit_of(decision: Decision) -> Permit | Refusal:
     if decision.permit is not None:
         return decision.permit
-    return Refusal(decision.reason or Reason.NO_GRANT)
+    granted = any(finding.matched and finding.kind == "grant" for finding in decision.findings)
+    # Whom no grant names is not told either that a denial does: that would say which tools there are.
+    return Refusal(decision.reason or Reason.NO_GRANT, told_as=None if granted else Reason.NO_GRANT)
 
 
 def _what_was_said(request: Request) -> dict[str, AttributeValue]:

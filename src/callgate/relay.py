@@ -119,7 +119,9 @@ class Relay:
             return Refusal(Reason.UPSTREAM_STATUS, str(status))
         return None
 
-    async def _stream(self, exchange: Exchange, said_session: str | None) -> Refusal | None:
+    async def _stream(  # one way out for each way in which a stream ends
+        self, exchange: Exchange, said_session: str | None
+    ) -> Refusal | None:
         session_id = answers.read_session_id(said_session)
         if isinstance(session_id, Refusal):
             return session_id
@@ -127,21 +129,25 @@ class Relay:
             return Refusal(Reason.UPSTREAM_MESSAGE, "an event stream for a notification")
         reader = SseReader(self._parts.limits.max_event_bytes)
         while (piece := await exchange.next_piece()) is not None:
-            events = piece if isinstance(piece, Refusal) else reader.feed(piece)
-            if isinstance(events, Refusal):
-                return events
-            for event in _with_one_comment(events):
-                done = await self._pass_on(event, session_id)
-                if isinstance(done, Refusal):
-                    return done
-                if done:
-                    self.answered = True
-                    await self._tail(exchange)
-                    return None
-            if reader.refusal is not None:
-                # What is wrong came together with events that were good; nothing more may ever come.
-                return reader.refusal
+            done = piece if isinstance(piece, Refusal) else await self._pass_on_all(reader, piece, session_id)
+            if isinstance(done, Refusal):
+                return done
+            if done:
+                self.answered = True
+                await self._tail(exchange)
+                return None
         return Refusal(Reason.UPSTREAM_CLOSED, "the stream ended without an answer")
+
+    async def _pass_on_all(self, reader: SseReader, piece: bytes, session_id: str | None) -> bool | Refusal:
+        """Pass on the events that `piece` completes; True once one was the answer."""
+        events = reader.feed(piece)
+        if isinstance(events, Refusal):
+            return events
+        for event in _with_one_comment(events):
+            if done := await self._pass_on(event, session_id):
+                return done
+        # What is wrong may have come together with events that were good, and nothing more may ever come.
+        return reader.refusal or False
 
     async def _pass_on(self, event: SseEvent | SseComment, session_id: str | None) -> bool | Refusal:
         """Pass one event on; True once it was the answer."""
@@ -202,7 +208,7 @@ class Relay:
 
     def _session_header(self, said: ServerMessage, session_id: str | None) -> tuple[tuple[str, str], ...]:
         """A legacy session begins with the answer to `initialize`; its handle is of use to this caller alone."""
-        if self._request.message.method != "initialize" or not isinstance(said, RpcResult):
+        if self._request.message.method != "initialize" or isinstance(said, RpcFailure):
             return ()
         call, now = self._outbound.permit.call, self._parts.clock.now()
         handle = self._parts.sealer.seal(session_id, call.caller, call.server, self._parts.secret_bytes(12), now)

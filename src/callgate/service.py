@@ -22,6 +22,7 @@ from callgate.identity.source import SourceEvent, X509Source
 from callgate.identity.trust import Peer, X509Context, verify_peer
 from callgate.net.admin import AdminSite, Readiness
 from callgate.net.connection import Connection, ConnectionLimits
+from callgate.net.handshakes import Handshakes
 from callgate.net.listener import Listener
 from callgate.net.tls_context import agent_facing_context, public_context
 from callgate.net.tls_stream import PlainStream, TlsStream
@@ -41,8 +42,12 @@ from callgate.wire.session import SessionSealer
 _LOG = logging.getLogger(__name__)
 # Health checks and key fetches; without it, whoever reaches the admin listener could use up the file descriptors.
 _ADMIN_CONNECTIONS = 64
+# A probe asks at once; a connection that says nothing must not take the place of one that does.
+_ADMIN_IDLE_S = 5.0
 # How long a peer that was refused at the handshake has for the request that is answered with the reason.
 REFUSED_S = 1.0
+# Reading and digesting so many takes some 30 ms of everybody's time, and no tool's arguments come near it.
+_MAX_REQUEST_VALUES = 20_000
 Welcome = Callable[[socket.socket, Address], Awaitable[None]]
 
 
@@ -80,7 +85,10 @@ class Service:
         self._public_tls: tuple[X509Context, ssl.SSLContext] | None = None
         self._open: set[Connection] = set()
         self._callers: Counter[str] = Counter()
+        # Handshakes under way and connections that are served.
         self._connections = 0
+        self._handshakes = Handshakes(config.limits.max_handshakes, config.limits.handshake_s)
+        self._admin_handshakes = Handshakes(_ADMIN_CONNECTIONS, config.limits.handshake_s)
         self._admin_connections = 0
         self._authorities: frozenset[str] = frozenset()
         self._http_limits = HttpLimits(
@@ -152,6 +160,7 @@ class Service:
             acceptor.start_soon(agents.serve, connections, partial(self._guarded, self._welcome))
             await self._stopping.wait()
             agents.close()
+            self._handshakes.hurry()
             for connection in tuple(self._open):
                 connection.drain()
             connections.cancel_scope.deadline = trio.current_time() + self._config.limits.drain_s
@@ -172,17 +181,18 @@ class Service:
         self._connections += 1
         try:
             stream = self._wrapped(sock)
-            refusal = stream if isinstance(stream, Refusal) else await self._shake_hands(stream)
+            refusal = stream if isinstance(stream, Refusal) else await self._handshakes.shake(stream)
             if isinstance(stream, Refusal) or refusal is not None:
                 self._turn_away(address, started, refusal or Refusal(Reason.INTERNAL))
-                return
-            await self._serve(stream, address, started)
+            elif len(self._open) >= self._config.limits.max_connections:
+                self._turn_away(address, started, Refusal(Reason.TOO_MANY_CONNECTIONS))
+                await stream.aclose()
+            else:
+                await self._serve(stream, address, started)
         finally:
             self._connections -= 1
 
     def _wrapped(self, sock: socket.socket) -> TlsStream | Refusal:
-        if self._connections > self._config.limits.max_connections:
-            return Refusal(Reason.TOO_MANY_CONNECTIONS)
         identity = self._source.current
         if identity is None:
             return Refusal(Reason.GATE_NOT_READY, self._source.problem)
@@ -201,15 +211,6 @@ class Service:
             except (OSError, ValueError) as error:
                 return Refusal(Reason.GATE_NOT_READY, f"OpenSSL refuses the gate's own SVID: {error}")
         return self._tls[1]
-
-    async def _shake_hands(self, stream: TlsStream) -> Refusal | None:
-        with trio.move_on_after(self._config.limits.handshake_s):
-            refusal = await stream.handshake()
-            if refusal is not None:
-                await stream.aclose()
-            return refusal
-        stream.close_now()
-        return Refusal(Reason.TLS_HANDSHAKE_TIMEOUT)
 
     def _turn_away(self, address: Address, started_ns: int, refusal: Refusal) -> None:
         path = self._gateway.begin(self._accepted(address, started_ns, {}, refusal), started_ns)
@@ -278,7 +279,8 @@ class Service:
         try:
             stream = await self._admin_stream(sock) if self._admin_connections <= _ADMIN_CONNECTIONS else None
             if stream is not None:
-                connection = Connection(stream, ServerConnection(self._http_limits, None), self._patience)
+                patience = replace(self._patience, idle_s=min(self._patience.idle_s, _ADMIN_IDLE_S))
+                connection = Connection(stream, ServerConnection(self._http_limits, None), patience)
                 site = self._site()
                 await connection.run(lambda found: site.answer(found, connection))
         finally:
@@ -294,7 +296,7 @@ class Service:
             stream = TlsStream.server(sock, context)
         except OSError:
             return None
-        return stream if await self._shake_hands(stream) is None else None
+        return stream if await self._admin_handshakes.shake(stream) is None else None
 
     def _public_context(self) -> ssl.SSLContext | None:
         identity = self._source.current
@@ -341,7 +343,7 @@ class Service:
             record=record,
             clock=self._clock,
             limits=GateLimits(
-                request=JsonLimits(max_bytes=limits.max_body_bytes),
+                request=JsonLimits(max_bytes=limits.max_body_bytes, max_values=_MAX_REQUEST_VALUES),
                 answer=JsonLimits(max_bytes=limits.max_answer_bytes, safe_integers=False),
                 max_event_bytes=limits.max_event_bytes,
                 session_max_age_s=limits.session_max_age_s,

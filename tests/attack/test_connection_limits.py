@@ -10,7 +10,7 @@ from callgate.errors import Reason
 from support.gate import Gate, authority_of, context_of, running_gate
 from support.pki import LEAF_FAULTS, workload
 from support.raw_agent import modern_call
-from support.tls_agent import CLOSED, DROPPED, TlsAgent, dialled, error_of, refused_by, until
+from support.tls_agent import CLOSED, TlsAgent, dialled, error_of, refused_by, until
 from support.upstream import scripted_server
 
 CALL = modern_call("list_invoices")
@@ -101,7 +101,7 @@ async def test_one_connection_too_many_altogether_is_dropped_and_the_others_go_o
     ):
         inside = [await served(room, gate, name) for name in ("billing", "ops")]
         context = await context_of(gate.api, "partner")
-        assert await refused_by(gate, context) == DROPPED
+        assert await refused_by(gate, context) == CLOSED
         assert (await gate.traces_when(3))[2].path == ("accept=refused:too_many_connections",)
         for agent in inside:
             assert (await agent.ask(CALL)).status == 200
@@ -111,18 +111,32 @@ async def test_one_connection_too_many_altogether_is_dropped_and_the_others_go_o
         assert len(await gate.traces_when(6)) == 6
 
 
-async def test_clients_that_never_shake_hands_hold_their_place_for_a_limited_time(tmp_path: Path) -> None:
-    limits = "limits: {max_connections: 2, handshake_s: 0.1}\n"
+async def test_clients_that_never_shake_hands_take_nobodys_place(tmp_path: Path) -> None:
+    limits = "limits: {max_connections: 2, max_handshakes: 4, handshake_s: 600}\n"
     async with (
         scripted_server() as upstream,
         running_gate(tmp_path, upstream.url, more=limits) as gate,
         AsyncExitStack() as room,
     ):
         context = await context_of(gate.api, "billing")
-        for _ in range(2):
+        for _ in range(50):
             await room.enter_async_context(await trio.open_tcp_stream("127.0.0.1", gate.addresses.agents.port))
-        await gate.traces_when(2)
-        await until(lambda: gate.service._connections == 0)
+        # The oldest of them gave way; the rest stand there still, and are in nobody's way.
+        given_way = await gate.traces_when(50 - 4)
+        assert {(trace.reason, trace.records[0].detail) for trace in given_way} == {
+            (Reason.TLS_HANDSHAKE_TIMEOUT, "gave way to newer ones")
+        }
         async with dialled(gate, context) as agent:
             assert (await agent.ask(CALL)).status == 200
-        assert [trace.reason for trace in gate.traces[:2]] == [Reason.TLS_HANDSHAKE_TIMEOUT] * 2
+
+
+async def test_handshake_that_is_never_done_ends_in_time(tmp_path: Path) -> None:
+    limits = "limits: {handshake_s: 0.1}\n"
+    async with (
+        scripted_server() as upstream,
+        running_gate(tmp_path, upstream.url, more=limits) as gate,
+        await trio.open_tcp_stream("127.0.0.1", gate.addresses.agents.port) as silent,
+    ):
+        with trio.fail_after(10):
+            assert await silent.receive_some() == b""
+        assert (await gate.traces_when(1))[0].path == ("accept=refused:tls_handshake_timeout",)

@@ -102,7 +102,8 @@ def kept_running() -> Iterator[tuple[subprocess.Popen[str], str]]:
             assert demo.stdout is not None
             yield demo, said_until("Each call's decision path is printed here as it happens.", demo.stdout)
         finally:
-            demo.kill()
+            # A signal that it can act on: the tool server is a process of its own, and the demo ends it.
+            demo.terminate()
 
 
 def said_until(last: str, output: IO[str]) -> str:

@@ -5,9 +5,10 @@ It runs on threads of its own.  From a trio test: `await trio.to_thread.run_sync
 
 import gzip
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self, TypeVar
@@ -52,23 +53,56 @@ class ReceivedSpan:
     resource: dict[str, Value]
 
 
-class Collector:
-    """`with Collector() as collector:` gives `collector.url`, which ends with the port."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a collector says to one request."""
 
-    def __init__(self, *, status: int = 200) -> None:
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = ExportTraceServiceResponse().SerializeToString()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request as it came, its body still compressed where it was; `peer` is its connection's other end."""
+
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    peer: tuple[str, int]
+
+
+class Collector:
+    """`with Collector() as collector:` gives `collector.url`, which ends with the port.
+
+    `answers` are given one after the other, and then `status`; `tls` makes it an https collector.
+    """
+
+    def __init__(self, *, status: int = 200, answers: Sequence[Answer] = (), tls: ssl.SSLContext | None = None) -> None:
         self._arrival = threading.Condition()
         self._spans: list[ReceivedSpan] = []
         self._metrics: list[Metric] = []
         self._raw: list[bytes] = []
         self._requests = 0
+        self._received: list[ReceivedRequest] = []
+        self._answers = list(answers)
+        self._scheme = "https" if tls else "http"
         self.status = status
         self._server = _Server(("127.0.0.1", 0), self)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def url(self) -> str:
         """The base address, for `Telemetry.from_settings`."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def received(self) -> Sequence[ReceivedRequest]:
+        """Every request, as it came."""
+        with self._arrival:
+            return tuple(self._received)
 
     @property
     def spans(self) -> Sequence[ReceivedSpan]:
@@ -123,16 +157,20 @@ class Collector:
             assert self._arrival.wait_for(ready, timeout_s), f"only {len(self._spans)} spans came in {timeout_s} s"
             return answer()
 
-    def take(self, path: str, body: bytes) -> None:
+    def take(self, request: ReceivedRequest) -> Answer:
         """Called for each request, on the server's threads."""
+        body = gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body
         with self._arrival:
             self._requests += 1
+            self._received.append(request)
             self._raw.append(body)
-            if self.status == 200 and path == "/v1/traces":
+            answer = self._answers.pop(0) if self._answers else Answer(self.status)
+            if answer.status == 200 and request.target == "/v1/traces":
                 self._spans += _spans_in(ExportTraceServiceRequest.FromString(body))
-            elif self.status == 200 and path == "/v1/metrics":
+            elif answer.status == 200 and request.target == "/v1/metrics":
                 self._metrics += _metrics_in(ExportMetricsServiceRequest.FromString(body))
             self._arrival.notify_all()
+            return answer
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -222,15 +260,15 @@ class _Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, _Server)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.collector.take(self.path, body)
-        answer = ExportTraceServiceResponse().SerializeToString()
-        self.send_response(self.server.collector.status)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.server.collector.take(ReceivedRequest(self.path, headers, body, self.client_address))
+        self.send_response(answer.status)
         self.send_header("Content-Type", "application/x-protobuf")
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(answer.body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the parameter's name is the library's
         """Tests read what comes, not lines about it."""

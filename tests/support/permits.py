@@ -5,12 +5,11 @@ guard against.
 """
 
 from dataclasses import replace
-from hashlib import sha256
 
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.compile import Policy, load_policy
 from callgate.policy.decide import _SEAL, Call, Permit, decide
-from callgate.wire.json_strict import JsonObject, canonical
+from callgate.wire.json_strict import JsonObject
 
 READER = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/reader")
 REFUNDER = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/refunder")
@@ -53,8 +52,7 @@ def permit_for(
     caller: SpiffeId = READER,
 ) -> Permit:
     """A permit of POLICY on the ledger; fails the test where that denies."""
-    digest = None if arguments is None else sha256(canonical(arguments)).digest()
-    permit = decide(POLICY, Call(caller, LEDGER, method, tool, arguments, digest)).permit
+    permit = decide(POLICY, Call(caller, LEDGER, method, tool, arguments)).permit
     assert permit is not None
     return permit
 

@@ -78,6 +78,7 @@ def test_defaults_are_those_that_are_safe_without_tuning() -> None:
 def test_limits_have_a_unit_a_default_and_a_reason_each() -> None:
     assert LimitsConfig().model_dump() == {
         "max_connections": 1000,
+        "max_handshakes": 256,
         "max_connections_per_workload": 64,
         "max_head_bytes": 16384,
         "max_body_bytes": 1048576,

@@ -55,7 +55,8 @@ async def run_gate(config: Config, policy: Policy) -> None:
             nursery.start_soon(_report_readiness, service)
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(telemetry.close)
+            # A limiter of its own: threads that hang elsewhere must not hold up the end.
+            await trio.to_thread.run_sync(telemetry.close, limiter=trio.CapacityLimiter(1))
     _LOG.info("stopped")
 
 

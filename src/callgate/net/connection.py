@@ -38,7 +38,8 @@ class ConnectionLimits:
     body_s: float = 30.0
     write_stall_s: float = 30.0
     requests: int = 1000
-    ahead_bytes: int = 16 * 1024
+    # With one read more it stays below `HttpLimits.max_pipelined_bytes`.
+    ahead_bytes: int = 48 * 1024
 
 
 class Connection:
@@ -127,7 +128,8 @@ class Connection:
                 self._call.cancel()
             # `receive_some` does not wait while there is something to read: the other connections get their turn here.
             await trio.lowlevel.checkpoint()
-            # What is sent ahead waits in TCP.  Not `_answering`: between two answers there is always a moment without.
+            # More than that waits in TCP, and with it the news that the agent has gone: no client sends so far ahead.
+            # Not `_answering`: between two answers there is always a moment without.
             while self.http.phase is Phase.ANSWER and self.http.buffered >= self._limits.ahead_bytes:
                 self._room = trio.Event()
                 await self._room.wait()

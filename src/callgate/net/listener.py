@@ -67,6 +67,9 @@ class Listener:
         while True:
             try:
                 sock, address = self._socket.accept()
+                sock.setblocking(False)
+                # On some systems this fails for a peer that has gone already.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._socket)
             except OSError as error:
@@ -77,8 +80,6 @@ class Listener:
                 self._complain(error)
                 await trio.sleep(_SHORTAGE_PAUSE_S)
             else:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock, Address(address[0], address[1])
 
     def _complain(self, error: OSError) -> None:

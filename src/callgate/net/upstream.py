@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import SplitResult, urlsplit
 
 import trio
@@ -28,11 +29,18 @@ from callgate.wire.http1_client import ResponseReader, encode_request
 
 @dataclass(frozen=True, slots=True)
 class UpstreamLimits:
-    """`idle_s` is below the five seconds after which common Python servers hang up on an idle connection."""
+    """How long to wait for a connection, and how long to keep one.
+
+    `idle_s` is below the five seconds after which common Python servers hang up on an idle connection.  `age_s`: a
+    server known by Web PKI is looked at again, and a name that moved is followed.  `lookups`: a resolver that hangs
+    keeps this many threads, and no other server's.
+    """
 
     connect_s: float = 5.0
     idle_s: float = 4.0
+    age_s: float = 600.0
     idle_connections: int = 32
+    lookups: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class _Link:
     stream: Stream
     leaf_sha256: bytes | None
     peer: Peer | None
+    opened: float
     idle_since: float = 0.0
 
 
@@ -83,6 +92,7 @@ class Exchange:
             rest = self._link.stream.send_now(encode_request("POST", target, host, headers, body))
         except OSError:
             # It may have answered early and hung up (413, 401): what it said counts.
+            self._sending = True
             return await self._head()
         return await (self._head_while_sending(rest) if rest else self._head())
 
@@ -163,6 +173,8 @@ class Upstream:
         self._identity = identity
         self._wall_clock = wall_clock
         self._idle: deque[_Link] = deque()
+        # Its own: a lookup that hangs keeps its place even when nobody waits for it any more.
+        self._lookups = trio.CapacityLimiter(server.limits.lookups)
         self._web: ssl.SSLContext | None = None
         self._workload: tuple[X509Context, ssl.SSLContext] | None = None
         self.target = url.path or "/"
@@ -205,7 +217,10 @@ class Upstream:
             self._idle.pop().stream.close_now()
 
     def _is_usable(self, link: _Link, identity: X509Context | None) -> bool:
-        if trio.current_time() - link.idle_since > self.server.limits.idle_s or link.leaf_sha256 != _leaf(identity):
+        now, limits = trio.current_time(), self.server.limits
+        if now - link.idle_since > limits.idle_s or now - link.opened > limits.age_s:
+            return False
+        if link.leaf_sha256 != _leaf(identity):
             return False
         if link.peer is not None and identity is not None:
             verdict = still_trusted(link.peer, identity.bundles, self._wall_clock())
@@ -215,7 +230,7 @@ class Upstream:
         return link.stream.is_quiet()
 
     async def _connect(self, identity: X509Context | None) -> _Link | Refusal:
-        sock = await _connect_tcp(self._url)
+        sock = await _connect_tcp(self._url, self._lookups)
         if isinstance(sock, Refusal):
             return sock
         try:
@@ -229,7 +244,7 @@ class Upstream:
 
     async def _secure(self, sock: socket.socket, identity: X509Context | None) -> _Link | Refusal:
         if self._url.scheme == "http":
-            return _Link(PlainStream(sock), None, None)
+            return _Link(PlainStream(sock), None, None, trio.current_time())
         if self.server.identity is None:
             self._web = self._web or web_context()
             return await self._shake_hands(sock, self._web, None)
@@ -265,7 +280,7 @@ class Upstream:
             stream.close_now()
             why = peer if isinstance(peer, Refusal) else failed
             return Refusal(Reason.UPSTREAM_IDENTITY, f"{why.reason}: {why.detail}" if why else "")
-        return _Link(stream, _leaf(identity), peer)
+        return _Link(stream, _leaf(identity), peer, trio.current_time())
 
     def _verify(self, stream: TlsStream, identity: X509Context | None) -> Peer | Refusal | None:
         if identity is None or self.server.identity is None:
@@ -284,9 +299,10 @@ def _address(url: SplitResult) -> tuple[str, int]:
     return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
-async def _connect_tcp(url: SplitResult) -> socket.socket | Refusal:
+async def _connect_tcp(url: SplitResult, lookups: trio.CapacityLimiter) -> socket.socket | Refusal:
+    look_up = partial(socket.getaddrinfo, *_address(url), type=socket.SOCK_STREAM)
     try:
-        found = await trio.socket.getaddrinfo(*_address(url), type=socket.SOCK_STREAM)
+        found = await trio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=lookups)
     except OSError as error:
         return Refusal(Reason.UPSTREAM_UNREACHABLE, f"name not resolved: {error.strerror}")
     why = "no address"

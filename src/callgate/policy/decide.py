@@ -44,8 +44,7 @@ class DecisionOutcome(StrEnum):
 class Call:
     """What is asked for.
 
-    `tool` and `arguments` are there for `tools/call` alone.  `arguments_digest` is the SHA-256 of the arguments'
-    canonical form (RFC 8785).
+    `tool` and `arguments` are there for `tools/call` alone.
     """
 
     caller: SpiffeId
@@ -53,7 +52,6 @@ class Call:
     method: str
     tool: str | None
     arguments: JsonObject | None
-    arguments_digest: bytes | None
 
 
 class ForgedPermit(GatewayError):  # noqa: N818  # says what it is

@@ -77,13 +77,17 @@ class Target:
         """For https; reads the files, and raises CannotExport where one cannot be used."""
         if self.parts.scheme != "https":
             return None
+        if self.key_file and not self.certificate_file:
+            raise CannotExport("OTEL_EXPORTER_OTLP_CLIENT_KEY is of no use without _CLIENT_CERTIFICATE")
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None)
             if self.certificate_file:
                 context.load_cert_chain(self.certificate_file, self.key_file or None)
         except OSError as error:
             named = ", ".join(filter(None, (self.ca_file, self.certificate_file, self.key_file)))
-            raise CannotExport(f"the certificates for {self.url} cannot be used: {error} ({named})") from error
+            raise CannotExport(
+                f"the certificates for {self.parts.hostname} cannot be used: {error} ({named})"
+            ) from error
         return context
 
 

@@ -17,6 +17,7 @@ from callgate.policy.decide import Call, Permit
 from callgate.policy.model import MAX_TTL_S, MIN_TTL_S, RESERVED_SCOPE_PREFIXES
 from callgate.policy.patterns import TOOL_NAME
 from callgate.tokens.keys import TOKEN_TYPES, SigningKey, base64url
+from callgate.wire.json_strict import canonical
 
 # Long enough for clocks that differ by some seconds where a verifier grants no leeway, as FastMCP does not.
 DEFAULT_TTL_S = 20
@@ -31,8 +32,6 @@ ListScopes = Literal["minimal", "granted"]
 _METHOD = re.compile(r"[A-Za-z_]+(?:/[A-Za-z_]+)*")
 # RFC 6749, section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
-# The arguments of a call that has none: a receiver reads them as {}, so that is what the token is bound to.
-_NO_ARGUMENTS_DIGEST = sha256(b"{}").digest()
 
 
 class CannotMint(GatewayError):  # noqa: N818  # says what did not work
@@ -209,8 +208,8 @@ def _detail(permit: Permit, target: TokenTarget, stamp: Stamp) -> dict[str, obje
 
 
 def _arguments_digest(call: Call) -> bytes:
-    if call.arguments_digest is not None:
-        return call.arguments_digest
-    if call.arguments is not None:
-        raise CannotMint("the arguments have no digest to bind the token to")
-    return _NO_ARGUMENTS_DIGEST
+    """SHA-256 of the arguments' canonical form (RFC 8785); a receiver reads arguments that were left out as {}."""
+    try:
+        return sha256(canonical(call.arguments or {})).digest()
+    except ValueError as fault:
+        raise CannotMint("the arguments have no canonical form to bind the token to") from fault

@@ -93,7 +93,8 @@ def read_param_headers(headers: Headers, arguments: JsonObject | None) -> tuple[
     """The `Mcp-Param-*` headers, as they came: (lower-case name, value).
 
     Which argument each one mirrors is in the tool's schema, which the tool server checks.  The gate checks what it
-    can know: each value stands somewhere in the arguments, so that no header says what the body does not.
+    can know: each value stands somewhere in the arguments, and in the argument of its own name if there is one, so that no
+    header says what the body does not.
     """
     found = tuple([field for field in headers if field[0].startswith(PARAM_PREFIX)])
     if not found:
@@ -107,7 +108,20 @@ def read_param_headers(headers: Headers, arguments: JsonObject | None) -> tuple[
         said = decode_value(value)
         if said is None or not (said in texts or _integer(said) in integers):
             return Refusal(Reason.HEADER_MISMATCH, name[:64])
+        if not _agrees_with_its_namesake(name.removeprefix(PARAM_PREFIX), said, arguments or {}):
+            return Refusal(Reason.HEADER_MISMATCH, f"{name[:64]} and the argument of that name differ")
     return found
+
+
+def _agrees_with_its_namesake(name: str, said: str, arguments: JsonObject) -> bool:
+    """Whether an argument that the header is named after says the same; there need not be one."""
+    namesakes = [value for key, value in arguments.items() if key.casefold().replace("_", "-") == name]
+    return all(_agrees(said, value) for value in namesakes)
+
+
+def _agrees(said: str, value: JsonValue) -> bool:
+    texts, integers = _mirrorable({"": value})
+    return said in texts or _integer(said) in integers
 
 
 def _accepts_both(accept: str) -> bool:

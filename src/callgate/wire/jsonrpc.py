@@ -117,7 +117,7 @@ def refusal_body(refusal: Refusal, rpc_id: RpcId | None, decision_id: str, trace
     `rpc_id` None becomes null: JSON-RPC 2.0, section 5, for a request whose id could not be read.
     """
     answer = ANSWERS[refusal.reason]
-    told = {"reason": refusal.reason.value, "decision_id": decision_id, "trace_id": trace_id_hex}
+    told = {"reason": (refusal.told_as or refusal.reason).value, "decision_id": decision_id, "trace_id": trace_id_hex}
     error = {"code": answer.rpc_code, "message": answer.message, "data": {**refusal.public, **told}}
     return dumps({"jsonrpc": "2.0", "id": rpc_id, "error": error})
 

@@ -78,7 +78,7 @@ def policy() -> Policy:
 
 
 def call_of(caller: SpiffeId, tool: str | None, *, method: str = "tools/call", server: str = "ledger") -> Call:
-    return Call(caller, server, method, tool, {} if tool else None, None)
+    return Call(caller, server, method, tool, {} if tool else None)
 
 
 def permit_of(decision: Decision) -> Permit:
@@ -604,6 +604,6 @@ def test_every_rule_of_the_server_is_found_once_and_says_whether_it_applies(
     assert bool(defaults) == (decision.reason is Reason.NO_GRANT)
 
 
-@given(RULES, st.builds(Call, CALLERS, st.text(), st.text(), st.none() | st.text(), st.none(), st.none()))
+@given(RULES, st.builds(Call, CALLERS, st.text(), st.text(), st.none() | st.text(), st.none()))
 def test_every_call_gets_a_decision(rules: tuple[Rules, Rules], call: Call) -> None:
     assert decide(written(*rules), call).outcome is DecisionOutcome.DENY

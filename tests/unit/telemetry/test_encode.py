@@ -39,7 +39,9 @@ _arrays = st.one_of(
 _keys = st.one_of(st.sampled_from(sorted(names.ALLOWED)), st.text(max_size=20))
 _attributes = st.dictionaries(_keys, st.one_of(_texts, _integers, st.booleans(), _floats, _arrays), max_size=12)
 _findings = st.builds(Finding, _texts, st.one_of(_texts, st.just("default")), matched=st.booleans(), why=_texts)
-_states = st.one_of(st.text(max_size=40), st.sampled_from(["", "a=1", "a=1 ,b=2", "t@s=x", "a=1,a=2", "A=1", "a=1,,b=2"]))
+_states = st.one_of(
+    st.text(max_size=40), st.sampled_from(["", "a=1", "a=1 ,b=2", "t@s=x", "a=1,a=2", "A=1", "a=1,,b=2"])
+)
 _parents = st.one_of(st.none(), st.builds(TraceParent, _trace_ids, _ids, st.booleans(), _states))
 _records = st.builds(
     StageRecord,
@@ -129,7 +131,7 @@ def test_a_long_value_is_not_kept() -> None:
     findings = (Finding("r" * 100_000, "grant", matched=False, why="w" * 100_000),)
     encoder.spans_of(trace_of(record(Stage.DECIDE, attributes=long, findings=findings)))
     kept = [*encoder._texts, *((finding.rule, finding.why) for finding in encoder._findings)]
-    assert all(len(part) < 1000 for pair in kept for part in pair)
+    assert all(len(str(part)) < 1000 for pair in kept for part in pair)
 
 
 def test_an_id_of_too_many_bits_is_an_error_and_not_another_id() -> None:

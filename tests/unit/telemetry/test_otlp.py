@@ -161,7 +161,7 @@ def test_a_key_without_its_certificate_is_an_error_at_the_start(environment: pyt
 def test_no_message_and_no_text_form_holds_a_credential(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=canary-7f3a")
     assert "canary" not in repr(_target())
-    environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer canary-7f3a\n")
+    environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer canary-7f3a%0A")
     environment.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:canary-7f3a@c")
     for signal, url in (("traces", None), ("metrics", URL)):
         with pytest.raises(CannotExport) as refused:
