@@ -1,21 +1,22 @@
-"""A peer that asks for new keys again and again and takes nothing off the line makes the gate wait, and no more.
+"""A peer that asks for new keys again and again holds up nobody but itself.
 
-OpenSSL answers a KeyUpdate while it reads.  Where the line is full, the task that reads has to wait until it can write,
-as does the one that answers requests: an agent could bring down its connection's task, and with it the gate.
+A KeyUpdate (RFC 8446 section 4.6.3) is work for OpenSSL and no data for us, and may ask for an answer.  Read from the
+socket by OpenSSL itself, they would be worked off for as long as they come, in one call, with everybody else waiting.
 """
 
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from callgate.net.tls_context import workload_context
-from callgate.net.tls_stream import TlsStream
+from callgate.net.tls_stream import FruitlessPeer, TlsStream
 from support.stream_pairs import ACME, AGENT, GATE, SERVER, both, tcp_pair
 from support.tls13_records import Forger
 
@@ -52,13 +53,11 @@ async def line(directory: Path) -> AsyncIterator[Line]:
             await raw.aclose()
 
 
-async def ask_until_stuck(at: Line) -> None:
-    """Until the gate's end reads no further, because it cannot answer."""
-    while True:
-        with trio.move_on_after(0.5) as scope:
+async def flood(at: Line) -> None:
+    """Ask for new keys, and for nothing else, without end."""
+    with suppress(trio.BrokenResourceError):
+        while True:
             await at.raw.send_all(b"".join(at.forger.key_update() for _ in range(100)))
-        if scope.cancelled_caught:
-            return
 
 
 async def read_on(stream: TlsStream) -> None:
@@ -66,12 +65,40 @@ async def read_on(stream: TlsStream) -> None:
         pass
 
 
-async def test_reader_and_writer_can_both_wait_for_a_peer_that_reads_nothing(tmp_path: Path) -> None:
+async def test_peer_that_asks_for_new_keys_without_end_is_cut_off(tmp_path: Path) -> None:
+    async with line(tmp_path) as at, trio.open_nursery() as nursery:
+        nursery.start_soon(flood, at)
+        with trio.fail_after(20), pytest.raises(FruitlessPeer):
+            await at.server.receive_some()
+        nursery.cancel_scope.cancel()
+
+
+async def test_others_get_their_turn_while_new_keys_are_asked_for(tmp_path: Path) -> None:
+    """One read of the socket is what a peer can have worked off at a time."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with line(tmp_path) as at, trio.open_nursery() as nursery:
+        nursery.start_soon(flood, at)
+        nursery.start_soon(count)
+        with trio.fail_after(20), pytest.raises(FruitlessPeer):
+            await at.server.receive_some()
+        # A read brings 16 KiB at the most, and FRUITLESS_BYTES are four times that.
+        assert turns >= 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_writer_waits_for_a_peer_that_reads_nothing(tmp_path: Path) -> None:
     async with line(tmp_path) as at, trio.open_nursery() as nursery:
         nursery.start_soon(read_on, at.server)
-        await ask_until_stuck(at)
+        await at.raw.send_all(b"".join(at.forger.key_update() for _ in range(1000)))
         with trio.move_on_after(0.2) as scope:
-            await at.server.send_all(b"x" * 100_000)
+            await at.server.send_all(b"x" * 1_000_000)
         assert scope.cancelled_caught
         nursery.cancel_scope.cancel()
 

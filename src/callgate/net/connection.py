@@ -177,12 +177,11 @@ class Connection:
             # Part of a message is sent and the rest of it lost: whatever came next would be read as that rest.
             raise ClientLost(Reason.CLIENT_STALLED)
         try:
-            rest = self.stream.send_now(content)
-            if not rest:
+            if self.stream.send_now(content):
                 return
             self._torn = True
             with trio.CancelScope(deadline=trio.current_time() + self._limits.write_stall_s) as scope:
-                await self.stream.send_all(rest)
+                await self.stream.flush()
         except OSError as error:
             raise ClientLost(Reason.CLIENT_GONE) from error
         if scope.cancelled_caught:

@@ -89,27 +89,27 @@ class Exchange:
         self._started = True
         target, host = self._upstream.target, self._upstream.host
         try:
-            rest = self._link.stream.send_now(encode_request("POST", target, host, headers, body))
+            sent = self._link.stream.send_now(encode_request("POST", target, host, headers, body))
         except OSError:
             # It may have answered early and hung up (413, 401): what it said counts.
             self._sending = True
             return await self._head()
-        return await (self._head_while_sending(rest) if rest else self._head())
+        return await (self._head() if sent else self._head_while_sending())
 
-    async def _head_while_sending(self, rest: memoryview) -> ResponseHead | Refusal:
+    async def _head_while_sending(self) -> ResponseHead | Refusal:
         # RFC 9112, 9.5: "A client sending a message body SHOULD monitor the open connection for an error response
         # while it is transmitting the message.  [...] it SHOULD immediately cease transmitting the body".
         self._sending = True
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send_rest, rest)
+            nursery.start_soon(self._send_rest)
             head = await self._head()
             if isinstance(head, Refusal) or head.status >= 300:
                 nursery.cancel_scope.cancel()
         return head
 
-    async def _send_rest(self, rest: memoryview) -> None:
+    async def _send_rest(self) -> None:
         with suppress(OSError):
-            await self._link.stream.send_all(rest)
+            await self._link.stream.flush()
             self._sending = False
 
     async def _head(self) -> ResponseHead | Refusal:
