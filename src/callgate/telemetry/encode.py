@@ -7,7 +7,7 @@ those that a protobuf library writes.  Pure but for its caches, which are bounde
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TypeVar
 
 from opentelemetry.sdk.resources import Resource
@@ -19,11 +19,14 @@ from callgate.telemetry.spans import SCOPE_NAME
 from callgate.trace import AttributeValue, DecisionTrace, Finding, TraceParent
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 # What comes again is kept encoded: this many, none longer than this (some 3 MiB in all).  A caller who invents
 # names makes us begin anew, and no more.
 CACHE_MAX_ENTRIES = 1024
 CACHE_MAX_BYTES = 512
+# Never the same twice.
+_UNIQUE = frozenset({names.DECISION_ID, names.CLAIM_JTI, names.CLAIM_TXN, names.JSONRPC_REQUEST_ID})
 
 # Protobuf's encoding: a tag is the field's number and its wire type.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -53,8 +56,13 @@ def _tag(field: int, wire_type: int) -> bytes:
 _LENGTHS = tuple(_varint(length) for length in range(2048))
 
 
+def _length(length: int) -> bytes:
+    return _LENGTHS[length] if length < 2048 else _varint(length)
+
+
 def _field(tag: bytes, content: bytes) -> bytes:
     length = len(content)
+    # As `_length` has it; a call less, some thirty times for each trace.
     return tag + (_LENGTHS[length] if length < 2048 else _varint(length)) + content
 
 
@@ -90,9 +98,12 @@ def any_value(value: object) -> bytes:
     raise TypeError(f"no attribute is a {type(value).__name__}")
 
 
+_KEYS = {name: _field(_ONE, name.encode()) for name in names.ALLOWED}
+
+
 def key_value(key: str, value: object) -> bytes:
     """The content of a `KeyValue`."""
-    return _field(_ONE, key.encode()) + _field(_TWO, any_value(value))
+    return (_KEYS.get(key) or _field(_ONE, key.encode())) + _field(_TWO, any_value(value))
 
 
 class TraceEncoder:
@@ -103,15 +114,17 @@ class TraceEncoder:
         self._resource = _field(_ONE, attributes)
         self._schema = _field(_THREE, resource.schema_url.encode()) if resource.schema_url else b""
         self._scope = _field(_ONE, _field(_ONE, SCOPE_NAME.encode()))
-        # Apart, because to a dictionary 1 and True are the same key, and so are 0.0 and -0.0.
         self._texts: dict[tuple[str, AttributeValue], bytes] = {}
-        self._integers: dict[tuple[str, AttributeValue], bytes] = {}
-        self._findings: dict[Finding, bytes] = {}
+        # With their type, because to a dictionary 1 and True are the same key.
+        self._integers: dict[tuple[str, AttributeValue, type], bytes] = {}
+        self._findings: dict[Finding, tuple[bytes, bytes]] = {}
 
-    def request(self, spans: Iterable[bytes]) -> bytes:
-        """An `ExportTraceServiceRequest` of what `spans_of` gave."""
-        scope_spans = _field(_TWO, self._scope + b"".join(spans))
-        return _field(_ONE, self._resource + scope_spans + self._schema)
+    def request(self, traces: Sequence[bytes]) -> bytes:
+        """An `ExportTraceServiceRequest` of what `spans_of` gave for each trace."""
+        # Put together in one go: a batch has some hundred kilobytes.
+        scope_spans = _TWO + _length(len(self._scope) + sum(map(len, traces)))
+        size = len(self._resource) + len(scope_spans) + len(self._scope) + sum(map(len, traces)) + len(self._schema)
+        return b"".join([_ONE, _length(size), self._resource, scope_spans, self._scope, *traces, self._schema])
 
     def spans_of(self, trace: DecisionTrace) -> bytes:
         """The spans of one trace, each as a field of `ScopeSpans`.
@@ -119,59 +132,65 @@ class TraceEncoder:
         Raises OverflowError or struct.error where an id or a time of the trace has too many bits.
         """
         ids = _SPAN_TRACE_ID + trace.trace_id.to_bytes(16) + _SPAN_ID
-        text = state_text(trace.parent)
-        state = _field(_THREE, text.encode()) if text else b""
+        state = _state(trace.parent) if trace.parent else b""
         server, *children = shapes_of(trace)
-        head = ids + server.span_id.to_bytes(8) + state + _parent_id(trace.parent)
+        head = ids + server.span_id.to_bytes(8) + state
+        if trace.parent:
+            head += _SPAN_PARENT_ID + trace.parent.span_id.to_bytes(8)
         first = self._span(server, head, _link(trace.link), _REMOTE if trace.parent else _LOCAL)
         below = state + _SPAN_PARENT_ID + trace.server_span_id.to_bytes(8)
         rest = [self._span(shape, ids + shape.span_id.to_bytes(8) + below, b"", _LOCAL) for shape in children]
         return b"".join([first, *rest])
 
     def _span(self, shape: SpanShape, head: bytes, link: bytes, flags: int) -> bytes:
-        name = _field(_FIVE, shape.name.encode()) + _KINDS[shape.kind]
-        times = _times(_STARTED, shape.started_ns, _ENDED, shape.ended_ns)
-        items = shape.attributes.items()
-        attributes = [
-            known or self._attribute(item) for known, item in zip(map(self._texts.get, items), items, strict=True)
-        ]
-        events = [self._event(finding, shape.ended_ns) for finding in shape.findings]
-        tail = (link, _status(shape), _FLAGS[flags])
-        return _field(_TWO, b"".join([head, name, times, *attributes, *events, *tail]))
+        kind, name, _, started_ns, ended_ns, attributes, findings, message = shape
+        times = _times(_STARTED, started_ns, _ENDED, ended_ns)
+        parts = [head, _field(_FIVE, name.encode()), _KINDS[kind], times]
+        known = self._texts.get
+        parts += [known(item) or self._attribute(item) for item in attributes.items()]
+        at = _fixed64(ended_ns)
+        for finding in findings:
+            before, after = self._findings.get(finding) or self._event(finding)
+            parts += (before, at, after)
+        status = _error(message) if names.ERROR_TYPE in attributes else _UNSET_STATUS
+        parts += (link, status, _FLAGS[flags])
+        return _field(_TWO, b"".join(parts))
 
     def _attribute(self, item: tuple[str, AttributeValue]) -> bytes:
         """What is not among the texts that are known already."""
         key, value = item
-        if type(value) is int and (known := self._integers.get(item)):
+        kind = type(value)
+        if (kind is int or kind is bool) and (known := self._integers.get((key, value, kind))):
             return known
         encoded = _field(_SPAN_ATTRIBUTE, key_value(key, bounded(value)))
-        if type(value) is int:
-            _keep(self._integers, item, encoded)
-        elif isinstance(value, str | tuple):
-            # It is never shorter than what it was made of, unless that was cut: then it is too long to be kept, too.
+        # It is never shorter than what it was made of, unless that was cut: then it is too long to be kept, too.
+        if len(encoded) > CACHE_MAX_BYTES or key in _UNIQUE:
+            return encoded
+        if kind is int or kind is bool:
+            _keep(self._integers, (key, value, kind), encoded)
+        elif isinstance(value, (str, tuple)):
             _keep(self._texts, item, encoded)
         return encoded
 
-    def _event(self, finding: Finding, at_ns: int) -> bytes:
-        known = self._findings.get(finding)
-        if known is None:
-            attributes = [_field(_THREE, key_value(key, value)) for key, value in event_of(finding).items()]
-            known = _EVENT_NAME + b"".join(attributes)
-            if len(finding.rule) + len(finding.kind) + len(finding.why) < CACHE_MAX_BYTES:
-                _keep(self._findings, finding, known)
-        return _field(_SPAN_EVENT, _EVENT_TIME + _fixed64(at_ns) + known)
+    def _event(self, finding: Finding) -> tuple[bytes, bytes]:
+        """What stands before and after the time of the event."""
+        attributes = [_field(_THREE, key_value(key, value)) for key, value in event_of(finding).items()]
+        after = _EVENT_NAME + b"".join(attributes)
+        before = _SPAN_EVENT + _length(len(_EVENT_TIME) + 8 + len(after)) + _EVENT_TIME
+        if len(finding.rule) + len(finding.kind) + len(finding.why) < CACHE_MAX_BYTES:
+            _keep(self._findings, finding, (before, after))
+        return before, after
 
 
-def _keep(cache: dict[K, bytes], key: K, encoded: bytes) -> None:
-    if len(encoded) > CACHE_MAX_BYTES:
-        return
+def _keep(cache: dict[K, V], key: K, encoded: V) -> None:
     if len(cache) >= CACHE_MAX_ENTRIES:
         cache.clear()
     cache[key] = encoded
 
 
-def _parent_id(parent: TraceParent | None) -> bytes:
-    return _SPAN_PARENT_ID + parent.span_id.to_bytes(8) if parent else b""
+def _state(parent: TraceParent) -> bytes:
+    text = state_text(parent)
+    return _field(_THREE, text.encode()) if text else b""
 
 
 def _link(linked: TraceParent | None) -> bytes:
@@ -181,9 +200,6 @@ def _link(linked: TraceParent | None) -> bytes:
     return _field(_SPAN_LINK, ids + _LINK_FLAGS)
 
 
-def _status(shape: SpanShape) -> bytes:
+def _error(message: str) -> bytes:
     """MCP: "Span status SHOULD be set to ERROR when `error.type` attribute is present"; otherwise it stays unset."""
-    if names.ERROR_TYPE not in shape.attributes:
-        return _UNSET_STATUS
-    message = _field(_TWO, shape.message.encode()) if shape.message else b""
-    return _field(_SPAN_STATUS, message + _STATUS_ERROR)
+    return _field(_SPAN_STATUS, (_field(_TWO, message.encode()) if message else b"") + _STATUS_ERROR)

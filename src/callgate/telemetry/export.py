@@ -32,16 +32,16 @@ class TelemetryLimits:
 
     `queue_traces` and `batch_spans` are the defaults of OpenTelemetry's own batch processor (2048, 512).  `batch_s`:
     one second is soon enough for a person who looks.  `slice_traces`, `pause_s`: calls wait while the thread works,
-    because there is one interpreter; so it works for less than a millisecond and then lets them go first.  `drain_s`
-    and `shutdown_s`: what `close` spends on the last traces and on the rest, together less than 2 s, because a stopping
-    gate has clients to finish for.
+    because there is one interpreter; so it works for half a millisecond and then sleeps, long enough for a call to
+    take over.  `drain_s` and `shutdown_s`: what `close` spends on the last traces and on the rest, together less than
+    2 s, because a stopping gate has clients to finish for.
     """
 
     queue_traces: int = 2048
     batch_spans: int = 512
     batch_s: float = 1.0
-    slice_traces: int = 16
-    pause_s: float = 0.0
+    slice_traces: int = 8
+    pause_s: float = 0.0002
     drain_s: float = 1.0
     shutdown_s: float = 0.7
 
@@ -196,7 +196,8 @@ class Telemetry:
     def _slices(self, traces: list[DecisionTrace]) -> Iterator[list[DecisionTrace]]:
         """The traces, some at a time, counted; calls go first between one slice and the next."""
         for start in range(0, len(traces), self._limits.slice_traces):
-            if start:
+            # Not while traces come faster than they go: then they would be lost.
+            if start and len(self._queue) < self._limits.queue_traces // 2:
                 time.sleep(self._limits.pause_s)
             some = traces[start : start + self._limits.slice_traces]
             if self._metrics is not None:

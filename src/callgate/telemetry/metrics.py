@@ -59,7 +59,7 @@ _KNOWN_REASONS = frozenset(str(reason) for reason in Reason)
 _KNOWN_ERRORS = _KNOWN_REASONS | {str(answer.rpc_code) for answer in ANSWERS.values()} | {*_STANDARD_CODES, _TOOL_ERROR}
 _SCOPE = InstrumentationScope("callgate")
 # To name a member of an enumeration takes 0.1 µs, and this is done for each call.
-_OK, _ACCEPT, _IDENTIFY, _DECIDE, _MINT = Outcome.OK, Stage.ACCEPT, Stage.IDENTIFY, Stage.DECIDE, Stage.MINT
+_OK, _ACCEPT, _IDENTIFY, _DECIDE, _MINT = (Outcome.OK, Stage.ACCEPT, Stage.IDENTIFY, Stage.DECIDE, Stage.MINT)
 
 
 @dataclass(slots=True)
@@ -105,8 +105,9 @@ class Metrics:
 
     def count(self, trace: DecisionTrace) -> None:
         """Take one finished trace into account."""
-        decision = decision_values(trace)
-        operation = operation_values(trace)
+        bad = ended_badly(trace)
+        decision = decision_values(trace.decision, bad)
+        operation = operation_values(trace, bad)
         with self._lock:
             self._decisions.add(1, decision)
             if operation:
@@ -155,30 +156,30 @@ class Metrics:
             yield Metric(name, description, unit, Gauge([point]))
 
 
-def decision_values(trace: DecisionTrace) -> Values:
+def decision_values(decision: str, bad: StageRecord | None) -> Values:
     """Of `callgate.decisions`: allow or deny, and why; the reason is of the table in `errors` or `_OTHER`."""
-    bad = ended_badly(trace)
     if bad is None:
-        return (trace.decision, "")
+        return (decision, "")
     reason = reason_of(bad)
-    return (trace.decision, str(reason) if reason in _KNOWN_REASONS else _OTHER)
+    return (decision, str(reason) if reason in _KNOWN_REASONS else _OTHER)
 
 
-def operation_values(trace: DecisionTrace) -> Values:
+def operation_values(trace: DecisionTrace, bad: StageRecord | None) -> Values:
     """Of `mcp.server.operation.duration`; empty where no MCP message was read."""
     seen: dict[str, AttributeValue] = {}
-    identified = decided = False
+    passed = set()
     for record in trace.records:
         seen.update(record.attributes)
-        identified = identified or (record.stage is _IDENTIFY and record.outcome is _OK)
-        decided = decided or (record.stage is _DECIDE and record.outcome is _OK)
+        if record.outcome is _OK:
+            passed.add(record.stage)
     if names.MCP_METHOD_NAME not in seen:
         return ()
     # Until `identify` has passed, the method is whatever somebody wrote; until `decide` has, so is the tool.
+    identified = _IDENTIFY in passed
     method = str(seen[names.MCP_METHOD_NAME]) if identified else _OTHER
     version = str(seen.get(names.MCP_PROTOCOL_VERSION, "")) if identified else ""
-    tool = str(seen.get(names.GEN_AI_TOOL_NAME, "")) if decided else ""
-    return (method, version, tool, _known(error_type(trace, seen)))
+    tool = str(seen.get(names.GEN_AI_TOOL_NAME, "")) if _DECIDE in passed else ""
+    return (method, version, tool, _known(error_type(trace, bad, seen)))
 
 
 def _stage_error(record: StageRecord) -> Values:

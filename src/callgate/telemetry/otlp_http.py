@@ -115,6 +115,11 @@ class OtlpClient:
 
     def _exchange(self, body: bytes, headers: dict[str, str], deadline: float) -> _Attempt:
         connection = self._connected(max(deadline - time.monotonic(), 0.001))
+        if connection.sock is None:
+            connection.connect()
+        if self._stopping.is_set():
+            # `shutdown` came before there was a socket for it to wake us by.
+            raise ConnectionAbortedError("shut down")
         connection.request("POST", self._request_target(), body, headers)
         response = connection.getresponse()
         content = response.read(_ANSWER_MAX_BYTES)

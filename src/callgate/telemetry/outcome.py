@@ -15,7 +15,10 @@ _OK, _FORWARD, _RESPOND = Outcome.OK, Stage.FORWARD, Stage.RESPOND
 
 def ended_badly(trace: DecisionTrace) -> StageRecord | None:
     """The first stage that did not end OK."""
-    return next((record for record in trace.records if record.outcome is not _OK), None)
+    for record in trace.records:
+        if record.outcome is not _OK:
+            return record
+    return None
 
 
 def reason_of(record: StageRecord) -> str:
@@ -23,14 +26,14 @@ def reason_of(record: StageRecord) -> str:
     return record.reason or Reason.INTERNAL
 
 
-def error_type(trace: DecisionTrace, attributes: Mapping[str, AttributeValue]) -> str:
-    """The SERVER span's `error.type`, given its other attributes; "" where the call went well.
+def error_type(trace: DecisionTrace, bad: StageRecord | None, attributes: Mapping[str, AttributeValue]) -> str:
+    """The SERVER span's `error.type`, given what `ended_badly` found and its other attributes; "" where all went well.
 
     MCP: "This attribute SHOULD be set to the string representation of the JSON-RPC error code, if one is returned",
     and `tool_error` where the result says `isError`.  The tool server's error stands on the RESPOND or FORWARD record
     as `error.type` or `rpc.response.status_code`.  Where the caller got no JSON-RPC answer it is our reason.
     """
-    if bad := ended_badly(trace):
+    if bad:
         reason = reason_of(bad)
         return _answered_code(trace) or _refusal_code(reason, attributes) or reason
     for record in reversed(trace.records):

@@ -47,7 +47,8 @@ class Kind(IntEnum):
 # RFC 9110, section 9, and RFC 5789.
 _HTTP_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 # To name a member of an enumeration takes 0.1 µs, and this is done some hundred times for each call.
-_OK, _DECIDE, _MINT, _FORWARD = Outcome.OK, Stage.DECIDE, Stage.MINT, Stage.FORWARD
+_OK, _NO_GRANT = Outcome.OK, Reason.NO_GRANT
+_DECIDE, _MINT, _FORWARD = Stage.DECIDE, Stage.MINT, Stage.FORWARD
 _CHILDREN = {_DECIDE: None, _MINT: None, _FORWARD: None}
 _INTERNAL, _SERVER, _CLIENT = Kind.INTERNAL, Kind.SERVER, Kind.CLIENT
 _ON_CLIENT_SPAN_TOO = (names.MCP_METHOD_NAME, names.GEN_AI_TOOL_NAME, names.GEN_AI_OPERATION_NAME)
@@ -85,7 +86,7 @@ def shapes_of(trace: DecisionTrace) -> list[SpanShape]:
 
 def findings_of(record: StageRecord) -> tuple[Finding, ...]:
     """What `decide` looked at, and default deny as the last of it where it was default deny that refused."""
-    if record.reason != Reason.NO_GRANT:
+    if record.reason != _NO_GRANT:
         return record.findings
     said = any(finding.kind == DEFAULT_DENY.kind and finding.matched for finding in record.findings)
     return record.findings if said else (*record.findings, DEFAULT_DENY)
@@ -157,11 +158,12 @@ def _step(stage: Stage, outcome: Outcome, reason: str) -> str:
 
 def _add_outcome(trace: DecisionTrace, attributes: Attributes) -> None:
     attributes.pop(names.ERROR_TYPE, None)
-    if error := error_type(trace, attributes):
+    bad = ended_badly(trace)
+    if error := error_type(trace, bad, attributes):
         attributes[names.ERROR_TYPE] = visible(error, NAME_MAX_CHARS)
         if error.removeprefix("-").isdecimal():
             attributes[names.RPC_RESPONSE_STATUS_CODE] = attributes[names.ERROR_TYPE]
-    if bad := ended_badly(trace):
+    if bad:
         _say_why(bad, attributes)
 
 
@@ -177,7 +179,7 @@ def _server_shape(trace: DecisionTrace) -> SpanShape:
         attributes,
         (),
         # "The status description SHOULD match the `JSONRPCError.message` if the message is available."
-        refusal_message(str(bounded(attributes.get(names.REASON, "")))),
+        refusal_message(str(bounded(attributes[names.REASON]))) if names.REASON in attributes else "",
     )
 
 
@@ -189,7 +191,7 @@ def _child_shape(trace: DecisionTrace, record: StageRecord, server: SpanShape) -
         attributes[names.RULES_OMITTED] = len(findings) - EVENTS_MAX
         # What applied comes first, so that it is never what is left out; `sorted` keeps the order otherwise.
         findings = tuple(sorted(findings, key=lambda finding: not finding.matched)[:EVENTS_MAX])
-    message = str(bounded(attributes.get(names.DETAIL, "")))
+    message = str(bounded(attributes[names.DETAIL])) if names.DETAIL in attributes else ""
     return SpanShape(kind, name, span_id, record.started_ns, record.ended_ns, attributes, findings, message)
 
 
@@ -225,7 +227,7 @@ def _add_own_outcome(record: StageRecord, attributes: Attributes) -> None:
 
 def _take(source: Mapping[str, AttributeValue], target: Attributes) -> int:
     """Copy what may leave; return how many may not."""
-    if source.keys() <= names.ALLOWED:
+    if names.ALLOWED.issuperset(source):
         target.update(source)
         return 0
     kept = {key: value for key, value in source.items() if key in names.ALLOWED}
