@@ -88,3 +88,16 @@ async def test_call_that_needs_a_new_connection_fails_as_the_tool_servers_failur
             assert (answer.status, answer.code, answer.reason) == (200, -31502, "upstream_unreachable")
         assert (await answered(agent)).status == 200
         assert [line for line in gate.lines if line["level"] == "error"] == []
+
+
+async def test_gate_takes_as_many_files_as_it_may(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        async with serving(tmp_path, f"unix://{tmp_path}/nobody.sock", "http://127.0.0.1:9/mcp") as gate:
+            await gate.ports()
+            assert resource.prlimit(gate.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+            gate.process.terminate()
+            assert await gate.end(PATIENCE_S) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,8 +1,10 @@
 """`callgate serve`: run a gate."""
 
 import logging
+import resource
 import signal
 import uuid
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +41,15 @@ def serve(path: Path, log_level: str) -> None:
     """Run the gate until SIGTERM or SIGINT; then finish what is under way and exit 0."""
     set_up_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
     config, policy = read_config(path)
+    _take_the_files_allowed()
     run(partial(run_gate, config, policy))
+
+
+def _take_the_files_allowed() -> None:
+    """A connection is a file, and the soft limit is often 1024: fewer than the connections that `limits` allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run_gate(config: Config, policy: Policy) -> None:
