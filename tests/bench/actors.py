@@ -17,6 +17,7 @@ from pathlib import Path
 import h11
 import trio
 
+from callgate.cli.interpreter import settle
 from callgate.config import Config, load_config
 from callgate.dev.agent import agent_context
 from callgate.identity.source import X509Source
@@ -179,6 +180,7 @@ async def gate(path: Path) -> None:
             last.append(trace)
 
     service = Service(config, policy, record)
+    settle()
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(service.run)
         await service.wait_ready()

@@ -13,6 +13,7 @@ import click
 import trio
 
 from callgate.cli.files import read_config
+from callgate.cli.interpreter import settle
 from callgate.cli.running import run
 from callgate.config import Config
 from callgate.policy.compile import Policy
@@ -42,6 +43,7 @@ def serve(path: Path, log_level: str) -> None:
     set_up_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
     config, policy = read_config(path)
     _take_the_files_allowed()
+    settle()
     run(partial(run_gate, config, policy))
 
 

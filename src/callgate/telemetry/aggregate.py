@@ -5,7 +5,8 @@ out are the SDK's own points, for its exporters.  Not thread-safe: who counts an
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from opentelemetry.sdk.metrics.export import (
@@ -24,6 +25,8 @@ _OVERFLOW = ()
 # The values of an instrument's attributes, in the order of its `labels`; "" for one that is absent.
 Values = tuple[str, ...]
 T = TypeVar("T")
+# Makes the metric.
+Collected = Callable[[], Metric]
 
 
 class Instrument(NamedTuple):
@@ -36,11 +39,16 @@ class Instrument(NamedTuple):
 
 
 class Period(NamedTuple):
-    """From when to when the points count, Unix time in nanoseconds, and whether the next ones begin anew."""
+    """From when to when the points count, Unix time in nanoseconds."""
 
     started_ns: int
     ended_ns: int
     temporality: AggregationTemporality
+
+    @property
+    def begins_anew(self) -> bool:
+        """The next period starts from nothing."""
+        return self.temporality is AggregationTemporality.DELTA
 
 
 class CounterSums:
@@ -55,14 +63,20 @@ class CounterSums:
         values = _room_for(values, self._sums)
         self._sums[values] = self._sums.get(values, 0) + amount
 
-    def collect(self, period: Period) -> Metric:
-        """What was counted in the period."""
+    def take(self, period: Period) -> Collected:
+        """What was counted in the period: a copy, of which the metric can be made without a lock."""
+        taken = dict(self._sums)
+        if period.begins_anew:
+            self._sums.clear()
+        return partial(self._metric, taken, period)
+
+    def _metric(self, taken: dict[Values, int], period: Period) -> Metric:
         points = [
             NumberDataPoint(_attributes(self._instrument, values), period.started_ns, period.ended_ns, amount)
-            for values, amount in _taken(self._sums, period).items()
+            for values, amount in taken.items()
         ]
-        total = Sum(points, period.temporality, is_monotonic=True)
-        return Metric(self._instrument.name, self._instrument.description, self._instrument.unit, total)
+        name, unit, description, _ = self._instrument
+        return Metric(name, description, unit, Sum(points, period.temporality, is_monotonic=True))
 
 
 class _Buckets:
@@ -75,6 +89,15 @@ class _Buckets:
         self.total = 0.0
         self.lowest = float("inf")
         self.highest = float("-inf")
+
+
+class _Measured(NamedTuple):
+    """A copy of one."""
+
+    counts: tuple[int, ...]
+    total: float
+    lowest: float
+    highest: float
 
 
 class HistogramBuckets:
@@ -95,35 +118,37 @@ class HistogramBuckets:
         point.lowest = min(point.lowest, amount)
         point.highest = max(point.highest, amount)
 
-    def collect(self, period: Period) -> Metric:
-        """What was measured in the period."""
-        points = [self._point(values, point, period) for values, point in _taken(self._points, period).items()]
-        found = Histogram(points, period.temporality)
-        return Metric(self._instrument.name, self._instrument.description, self._instrument.unit, found)
+    def take(self, period: Period) -> Collected:
+        """What was measured in the period: a copy, of which the metric can be made without a lock."""
+        taken = {
+            values: _Measured(tuple(point.counts), point.total, point.lowest, point.highest)
+            for values, point in self._points.items()
+        }
+        if period.begins_anew:
+            self._points.clear()
+        return partial(self._metric, taken, period)
 
-    def _point(self, values: Values, point: _Buckets, period: Period) -> HistogramDataPoint:
-        return HistogramDataPoint(
-            attributes=_attributes(self._instrument, values),
-            start_time_unix_nano=period.started_ns,
-            time_unix_nano=period.ended_ns,
-            count=sum(point.counts),
-            sum=point.total,
-            bucket_counts=tuple(point.counts),
-            explicit_bounds=self._bounds,
-            min=point.lowest,
-            max=point.highest,
-        )
+    def _metric(self, taken: dict[Values, _Measured], period: Period) -> Metric:
+        points = [
+            HistogramDataPoint(
+                attributes=_attributes(self._instrument, values),
+                start_time_unix_nano=period.started_ns,
+                time_unix_nano=period.ended_ns,
+                count=sum(point.counts),
+                sum=point.total,
+                bucket_counts=point.counts,
+                explicit_bounds=self._bounds,
+                min=point.lowest,
+                max=point.highest,
+            )
+            for values, point in taken.items()
+        ]
+        name, unit, description, _ = self._instrument
+        return Metric(name, description, unit, Histogram(points, period.temporality))
 
 
 def _room_for(values: Values, known: Mapping[Values, T]) -> Values:
     return values if values in known or len(known) < ATTRIBUTE_SETS_MAX - 1 else _OVERFLOW
-
-
-def _taken(known: dict[Values, T], period: Period) -> dict[Values, T]:
-    taken = dict(known)
-    if period.temporality is AggregationTemporality.DELTA:
-        known.clear()
-    return taken
 
 
 def _attributes(instrument: Instrument, values: Values) -> dict[str, str | bool]:

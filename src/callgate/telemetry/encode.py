@@ -1,9 +1,8 @@
 """Traces as the bytes of an OTLP `ExportTraceServiceRequest`, straight from their shapes.
 
-The SDK's way there, objects and then protobuf messages, takes ten times as long, and takes it from the calls that wait
-for the interpreter's lock meanwhile.  Written here is what opentelemetry-proto 1.x defines in `trace.proto`,
-`common.proto` and `resource.proto`, fields in the order of their numbers, empty ones left out, so that the bytes are
-those that a protobuf library writes.  Pure but for its caches, which are bounded; of one thread.
+The SDK's way there, objects and then protobuf messages, takes ten times as long.  Written here is what
+opentelemetry-proto 1.x defines in `trace.proto`, `common.proto` and `resource.proto`, fields in the order of their
+numbers, as a protobuf library writes them.  Pure but for its caches, which are bounded.
 """
 
 import struct
@@ -21,7 +20,7 @@ from callgate.trace import AttributeValue, DecisionTrace, Finding, TraceParent
 K = TypeVar("K")
 V = TypeVar("V")
 
-# What comes again is kept encoded: this many, none longer than this (some 3 MiB in all).  A caller who invents
+# What comes again is kept encoded: this many, none longer than this (some 4 MiB in all).  A caller who invents
 # names makes us begin anew, and no more.
 CACHE_MAX_ENTRIES = 1024
 CACHE_MAX_BYTES = 512
@@ -107,7 +106,10 @@ def key_value(key: str, value: object) -> bytes:
 
 
 class TraceEncoder:
-    """Encodes traces of one gate: one resource and one scope a request."""
+    """Encodes traces of one gate: one resource and one scope a request.
+
+    `spans_of` is for one thread, `request` for any.
+    """
 
     def __init__(self, resource: Resource) -> None:
         attributes = b"".join([_field(_ONE, key_value(key, value)) for key, value in resource.attributes.items()])

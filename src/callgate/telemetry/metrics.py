@@ -1,4 +1,4 @@
-"""What operators count, made from the same `DecisionTrace`s, on the telemetry thread.
+"""What operators count, made from the same `DecisionTrace`s.
 
 No attribute holds a SPIFFE ID, a `jti` or an argument, and what a caller chooses freely is folded into `_OTHER` until
 policy has let it through, so that nobody can fill a metrics store from outside.  `ATTRIBUTE_SETS_MAX` stands behind
@@ -67,13 +67,14 @@ class Drops:
     """Traces that did not reach a collector, by cause; counted by the queue, told of by a metric."""
 
     queue_full: int = 0
+    encode_failed: int = 0
     export_failed: int = 0
     closed: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.queue_full + self.export_failed + self.closed
+        return self.queue_full + self.encode_failed + self.export_failed + self.closed
 
 
 class Metrics:
@@ -128,14 +129,16 @@ class Metrics:
 
     def collect(self) -> MetricsData:
         """Everything up to now, in the form that the SDK's exporters take."""
+        self._count_drops()
+        sums = (self._decisions, self._dropped)
+        histograms = (self._operation, self._authorization, self._mint, self._handshake)
         with self._lock:
+            # Copies and no more: a call may be waiting to be counted.
             period = Period(self._started_ns, time.time_ns(), self._temporality)
-            if self._temporality is AggregationTemporality.DELTA:
-                self._started_ns = period.ended_ns
-            self._count_drops()
-            sums = (self._decisions, self._dropped)
-            histograms = (self._operation, self._authorization, self._mint, self._handshake)
-            metrics = [instrument.collect(period) for instrument in (*sums, *histograms)]
+            taken = [instrument.take(period) for instrument in (*sums, *histograms)]
+        if period.begins_anew:
+            self._started_ns = period.ended_ns
+        metrics = [metric() for metric in taken]
         metrics += self._svid_expires_in(period.ended_ns)
         filled = [metric for metric in metrics if metric.data.data_points]
         return MetricsData(
@@ -143,7 +146,7 @@ class Metrics:
         )
 
     def _count_drops(self) -> None:
-        for cause in ("queue_full", "export_failed", "closed"):
+        for cause in ("queue_full", "encode_failed", "export_failed", "closed"):
             now = getattr(self.drops, cause)
             self._dropped.add(now - getattr(self._told, cause), (cause,))
             setattr(self._told, cause, now)

@@ -47,7 +47,7 @@ TLS_CLIENT_NOT_AFTER: Final = "tls.client.not_after"
 TLS_SERVER_HASH_SHA256: Final = "tls.server.hash.sha256"
 TLS_SERVER_NOT_AFTER: Final = "tls.server.not_after"
 
-# The decision.  The first five are made by `spans`, from the trace itself.
+# The decision.  The first five are made by `project`, from the trace itself.
 DECISION: Final = "callgate.decision"
 DECISION_ID: Final = "callgate.decision.id"
 DECISION_PATH: Final = "callgate.decision.path"

@@ -5,10 +5,10 @@
     INTERNAL  ├─ mint                     the claims of the token
     CLIENT    └─ tools/call get_invoice   the call to the tool server
 
-No tracer is involved: the ids were chosen when the request began, and the spans are made whole, so that the path of a
-call pays for none of it.  Names and attributes follow the MCP conventions; where no MCP message was read, the HTTP
-ones.  `encode` writes these as bytes, `spans` as the SDK's objects; both bound each value by `bounded` and `event_of`.
-Pure: no clock, no I/O.
+No tracer is involved: the ids were chosen when the request began, and the spans are made whole once it is answered.
+Names and attributes follow the MCP conventions; where no MCP message was read, the HTTP ones.  `encode` writes these
+shapes as bytes and `spans` as the SDK's objects; both bound each value by `bounded` and `event_of`.  Pure: no clock,
+no I/O.
 """
 
 from collections.abc import Mapping, Sequence

@@ -44,7 +44,7 @@ def test_a_histogram_has_the_buckets_of_the_sdks(amounts: list[float]) -> None:
     ours = HistogramBuckets(DURATION, BOUNDS)
     for amount in amounts:
         ours.record(amount, ("ping", ""))
-    (point,) = _histogram(ours.collect(PERIOD)).data_points
+    (point,) = _histogram(ours.take(PERIOD)()).data_points
     theirs = _of_the_sdk(amounts)
     assert (point.bucket_counts, point.explicit_bounds) == (tuple(theirs.bucket_counts), tuple(theirs.explicit_bounds))
     assert (point.count, point.min, point.max) == (theirs.count, theirs.min, theirs.max)
@@ -58,7 +58,7 @@ def test_more_attribute_sets_than_the_limit_share_one_point() -> None:
         counter.add(1, (f"m/{number}",))
         histogram.record(0.5, (f"m/{number}", ""))
     counter.add(1, ("m/0",))
-    counted, measured = counter.collect(PERIOD).data, _histogram(histogram.collect(PERIOD))
+    counted, measured = counter.take(PERIOD)().data, _histogram(histogram.take(PERIOD)())
     assert isinstance(counted, Sum)
     assert len(counted.data_points) == len(measured.data_points) == ATTRIBUTE_SETS_MAX
     shared = {"otel.metric.overflow": True}
@@ -70,6 +70,6 @@ def test_more_attribute_sets_than_the_limit_share_one_point() -> None:
 def test_what_was_collected_does_not_change_afterwards() -> None:
     histogram = HistogramBuckets(DURATION, BOUNDS)
     histogram.record(0.5, ("ping", ""))
-    (before,) = _histogram(histogram.collect(PERIOD)).data_points
+    (before,) = _histogram(histogram.take(PERIOD)()).data_points
     histogram.record(0.5, ("ping", ""))
     assert (before.count, before.bucket_counts) == (1, (0, 0, 1, 0))

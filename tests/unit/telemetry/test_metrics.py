@@ -126,7 +126,7 @@ def test_lost_traces_are_told_by_cause_and_add_up() -> None:
             (point.attributes or {})["error.type"]: getattr(point, "value", None)
             for point in _points(metrics.collect())["callgate.telemetry.dropped"]
         }
-        assert by_cause == {"queue_full": lost, "export_failed": 0, "closed": 0}
+        assert by_cause == {"queue_full": lost, "encode_failed": 0, "export_failed": 0, "closed": 0}
 
 
 def test_a_collector_that_wants_differences_gets_them() -> None:

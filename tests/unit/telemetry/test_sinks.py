@@ -9,11 +9,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from callgate.telemetry import names
-from callgate.telemetry.export import Telemetry, TelemetryLimits
+from callgate.telemetry.export import Telemetry
 from callgate.telemetry.otlp import Service
-from callgate.telemetry.sinks import REQUEST_MAX_BYTES, Delivery, OtlpSink, SdkSink, Slices, otlp_sink
+from callgate.telemetry.outbox import TelemetryLimits
+from callgate.telemetry.sinks import REQUEST_MAX_BYTES, Delivery, OtlpSink, SdkSink, otlp_sink
 from callgate.trace import DecisionTrace, Finding, Stage
-from support.collector import Answer, Collector
+from support.collector import Answer, BlackHole, Collector
 from support.decision_traces import allowed, denied, record, trace_of
 
 RESOURCE = Resource({"service.name": "callgate"})
@@ -31,11 +32,11 @@ class _Failing(SpanExporter):
         return SpanExportResult.FAILURE if spans else SpanExportResult.SUCCESS
 
 
-def _delivered(collector: Collector, *slices: list[DecisionTrace]) -> Delivery:
+def _delivered(collector: Collector, *traces: DecisionTrace) -> Delivery:
     sink = otlp_sink(collector.url, RESOURCE)
     assert isinstance(sink, OtlpSink)
     try:
-        return sink.deliver(slices)
+        return sink.deliver([sink.prepare(trace) for trace in traces])
     finally:
         sink.shutdown()
 
@@ -47,16 +48,16 @@ def _large(number: int) -> DecisionTrace:
     return trace_of(*(record(stage, attributes=long, findings=findings) for stage in Stage))
 
 
-def test_a_batch_is_one_request_however_it_is_sliced() -> None:
+def test_a_batch_is_one_request() -> None:
     with Collector() as collector:
-        assert _delivered(collector, [allowed(), denied()], [allowed()]) == Delivery()
+        assert _delivered(collector, allowed(), denied(), allowed()) == Delivery()
     assert collector.requests == 1
     assert len(collector.spans) == 4 + 2 + 4
 
 
 def test_a_large_batch_is_several_requests_of_a_bounded_size() -> None:
     with Collector() as collector:
-        assert _delivered(collector, [_large(number) for number in range(20)]) == Delivery()
+        assert _delivered(collector, *map(_large, range(20))) == Delivery()
     assert len(collector.spans) == 20 * 4
     assert collector.requests > 1
     assert all(len(request.body) < REQUEST_MAX_BYTES + 1024 for request in collector.received)
@@ -64,7 +65,7 @@ def test_a_large_batch_is_several_requests_of_a_bounded_size() -> None:
 
 def test_of_several_requests_only_what_was_refused_is_lost() -> None:
     with Collector(answers=[Answer(413)]) as collector:
-        delivery = _delivered(collector, [_large(number) for number in range(20)])
+        delivery = _delivered(collector, *map(_large, range(20)))
     assert delivery.lost == 20 - len(collector.spans) // 4
     assert 0 < delivery.lost < 20
     assert delivery.why.startswith("HTTP 413")
@@ -75,17 +76,17 @@ def test_spans_that_a_collector_rejects_count_as_traces_that_are_not_whole(rejec
     partial = ExportTraceServiceResponse()
     partial.partial_success.rejected_spans = rejected
     with Collector(answers=[Answer(body=partial.SerializeToString())]) as collector:
-        assert _delivered(collector, [allowed(), allowed()]).lost == lost
+        assert _delivered(collector, allowed(), allowed()).lost == lost
 
 
 def test_an_empty_batch_is_no_request() -> None:
     with Collector() as collector:
-        assert _delivered(collector, []) == Delivery()
+        assert _delivered(collector) == Delivery()
     assert collector.requests == 0
 
 
 def test_what_an_exporter_of_the_sdk_does_not_take_is_lost() -> None:
-    assert SdkSink(_Failing(), RESOURCE).deliver([[allowed()], [denied(), allowed()]]).lost == 3
+    assert SdkSink(_Failing(), RESOURCE).deliver([allowed(), denied(), allowed()]).lost == 3
 
 
 @pytest.fixture
@@ -104,21 +105,54 @@ def test_what_was_rejected_is_among_the_drops(rejecting: Collector) -> None:
     assert telemetry.drops.export_failed == 4
 
 
-def test_the_slices_of_a_batch_are_no_longer_than_their_limit_and_lose_nothing() -> None:
-    taken: list[list[DecisionTrace]] = []
+def test_large_traces_fill_the_queue_by_their_bytes() -> None:
+    with BlackHole() as hole:
+        sink = otlp_sink(hole.url, RESOURCE)
+        assert sink is not None
+        size = sink.size(sink.prepare(_large(0)))
+        telemetry = Telemetry(sink, limits=TelemetryLimits(queue_bytes=3 * size, drain_s=0.1, shutdown_s=0.5))
+        for _ in range(10):
+            telemetry.record(_large(0))
+        # The fourth is the first that finds three of them there.
+        assert telemetry.drops.queue_full == 7
+        telemetry.close()
+    assert telemetry.drops.total == 10
 
-    class _Noting:
-        def deliver(self, batch: Slices) -> Delivery:
-            taken.extend(list(some) for some in batch)
-            return Delivery()
 
-        def shutdown(self) -> None:
-            """Nothing is held."""
+def test_the_room_of_what_was_sent_is_free_again() -> None:
+    with Collector() as collector:
+        sink = otlp_sink(collector.url, RESOURCE)
+        assert sink is not None
+        size = sink.size(sink.prepare(allowed()))
+        telemetry = Telemetry(sink, limits=TelemetryLimits(queue_bytes=3 * size))
+        for _ in range(5):
+            for _ in range(3):
+                telemetry.record(allowed())
+            assert telemetry.flush(10)
+        telemetry.close()
+    assert telemetry.drops.total == 0
+    assert len(collector.spans) == 5 * 3 * 4
 
-    telemetry = Telemetry(_Noting(), limits=TelemetryLimits(slice_traces=3))
-    traces = [allowed() for _ in range(10)]
-    for trace in traces:
-        telemetry.record(trace)
-    telemetry.close()
-    assert [trace for some in taken for trace in some] == traces
-    assert max(map(len, taken)) <= 3
+
+def test_a_trace_that_cannot_be_encoded_fails_no_call_and_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Collector() as collector:
+        telemetry = Telemetry.from_settings(collector.url, Service("callgate", "", ""))
+        broken = allowed()
+        broken.trace_id = 2**128
+        for trace in (broken, broken, allowed()):
+            telemetry.record(trace)
+        telemetry.close()
+    assert len(collector.spans) == 4
+    assert (telemetry.drops.encode_failed, telemetry.drops.total) == (2, 2)
+    assert [line.levelname for line in caplog.records] == ["WARNING"]
+
+
+def test_the_environment_can_switch_telemetry_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with Collector() as collector:
+        telemetry = Telemetry.from_settings(collector.url, Service("callgate", "", ""))
+        telemetry.record(allowed())
+        telemetry.close()
+    assert collector.requests == 0
