@@ -1,36 +1,14 @@
 """Identity and trust as a real SPIRE gives them, renews them and takes them away."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import pytest
 import trio
 
 from callgate.identity.source import SourceEvent, X509Source
-from spire.workloads import AUDITOR, GATE, LEDGER, REFUND_AGENT, Json, Spire, Workload, running
+from spire.watching import has_identity, until, watching
+from spire.workloads import AUDITOR, GATE, LEDGER, REFUND_AGENT, Spire
 
 # The first test builds SPIRE if need be: the fixture has its own, longer, limits.
 pytestmark = [pytest.mark.spire, pytest.mark.timeout(120, func_only=True)]
-
-_WATCH = Path(__file__).with_name("watch_identity.py")
-
-
-@asynccontextmanager
-async def watching(spire: Spire, workload: str) -> AsyncIterator[Workload]:
-    async with running(spire.command(workload, _WATCH), spire.environment) as watcher:
-        yield watcher
-
-
-async def until(watcher: Workload, wanted: Callable[[Json], bool]) -> Json:
-    """The first state that is wanted."""
-    while not wanted(state := await watcher.next_line()):
-        pass
-    return state
-
-
-def has_identity(state: Json) -> bool:
-    return state["id"] is not None
 
 
 @pytest.mark.parametrize(
@@ -92,26 +70,3 @@ async def test_loses_identity_when_its_entry_is_deleted_and_has_it_again_when_re
         found = await until(watcher, has_identity)
     assert "no identity issued" in lost["problem"]
     assert found["id"] == "spiffe://acme.test/ns/ops/sa/auditor"
-
-
-async def test_follows_a_forced_change_of_authority_without_losing_identity(spire: Spire) -> None:
-    async with watching(spire, GATE) as watcher:
-        first = await until(watcher, has_identity)
-        old = first["issuer"]
-        seen = [first]
-
-        async def until_seen(wanted: Callable[[Json], bool]) -> Json:
-            while not wanted(seen[-1]):
-                seen.append(await watcher.next_line())
-            return seen[-1]
-
-        new = (await spire.authority("prepare"))["prepared_authority"]["authority_id"]
-        await until_seen(lambda state: {old, new} <= set(state["authorities"]))
-        await spire.authority("activate", new)
-        # SPIRE knows a tainted authority by it being the old one: agents renew at once what it signed.
-        await spire.authority("taint", old)
-        await until_seen(lambda state: state["issuer"] == new)
-        await spire.authority("revoke", old)
-        last = await until_seen(lambda state: old not in state["authorities"])
-    assert last["issuer"] == new
-    assert all(has_identity(state) and state["refused"] is None for state in seen)
