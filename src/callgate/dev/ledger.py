@@ -126,6 +126,9 @@ async def serve(listener: socket.socket, trust: Trust) -> None:
 
 
 def _end_quietly(_signal: int, _frame: object) -> None:
+    # Ctrl-C reaches the whole group and the demo's own SIGTERM comes after it: a second one must not end the ending.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(0)
 
 
