@@ -9,6 +9,7 @@ prints `ready <port>` once it serves `/mcp`, and ends quietly on SIGTERM.
 """
 
 import asyncio
+import os
 import signal
 import socket
 from dataclasses import dataclass
@@ -126,10 +127,9 @@ async def serve(listener: socket.socket, trust: Trust) -> None:
 
 
 def _end_quietly(_signal: int, _frame: object) -> None:
-    # Ctrl-C reaches the whole group and the demo's own SIGTERM comes after it: a second one must not end the ending.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(0)
+    # At once, since nothing is left to do: Ctrl-C reaches the whole group and the demo's own SIGTERM comes after it, and
+    # a second signal that interrupts an ordinary ending makes Python complain on standard error.
+    os._exit(0)
 
 
 @click.command()
