@@ -17,6 +17,7 @@ E = TypeVar("E", bound=BaseException)
 # JSON-RPC codes of our own stand outside -32768..-32000: MCP 2026-07-28 reserves -32020..-32099 and closes the rest.
 RPC_IDENTITY = -31401
 RPC_DENIED = -31403
+RPC_LIMITED = -31429
 RPC_UPSTREAM = -31502
 RPC_UNAVAILABLE = -31503
 # JSON-RPC 2.0, section 5.1.
@@ -127,9 +128,19 @@ class Reason(StrEnum):
     # identify
     SERVER_UNKNOWN = "server_unknown"
     SESSION_UNKNOWN = "session_unknown"
+    USER_TOKEN_MALFORMED = "user_token_malformed"  # noqa: S105  # a reason, no token; so are the next
+    USER_TOKEN_UNTRUSTED = "user_token_untrusted"  # noqa: S105
+    USER_TOKEN_EXPIRED = "user_token_expired"  # noqa: S105
+    USER_TOKEN_NOT_YET_VALID = "user_token_not_yet_valid"  # noqa: S105
+    USER_TOKEN_AUDIENCE = "user_token_audience"  # noqa: S105
+    USER_TOKEN_BINDING = "user_token_binding"  # noqa: S105
+    USER_KEYS_UNAVAILABLE = "user_keys_unavailable"
     # decide
     NO_GRANT = "no_grant"
     DENIED = "denied"
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_CALLS = "too_many_calls"
+    UPSTREAM_BREAKER_OPEN = "upstream_breaker_open"
     # mint
     MINT_FAILED = "mint_failed"
     # forward
@@ -199,6 +210,13 @@ def _answers_by_kind() -> dict[Reason, Answer]:
         for reason in Reason
         if reason.startswith("json_")
     }
+    answers |= {
+        # RFC 6750, section 3.1, "invalid_token": "The resource SHOULD respond with the HTTP 401 (Unauthorized) status
+        # code.  The client MAY request a new access token and retry the protected resource request."
+        reason: Answer(401, RPC_IDENTITY, "The user's token was not accepted")
+        for reason in Reason
+        if reason.startswith("user_token_")
+    }
     return answers
 
 
@@ -240,8 +258,11 @@ def _answers() -> dict[Reason, Answer]:
         Reason.PARAMS_INVALID: Answer(400, RPC_INVALID_PARAMS, "params are not acceptable", legacy_http_status=200),
         Reason.SESSION_MISSING: Answer(400, RPC_INVALID_REQUEST, "Mcp-Session-Id is missing"),
         Reason.SESSION_UNKNOWN: Answer(404, RPC_INVALID_REQUEST, "There is no such session"),
+        Reason.USER_KEYS_UNAVAILABLE: Answer(503, RPC_UNAVAILABLE, "The user's token cannot be checked just now"),
         Reason.NO_GRANT: Answer(200, RPC_DENIED, "Denied by policy"),
         Reason.DENIED: Answer(200, RPC_DENIED, "Denied by policy"),
+        Reason.RATE_LIMITED: Answer(200, RPC_LIMITED, "Too many calls; try again later"),
+        Reason.TOO_MANY_CALLS: Answer(200, RPC_LIMITED, "Too many calls at once; try again later"),
         Reason.MINT_FAILED: Answer(503, RPC_UNAVAILABLE, "The gate cannot serve this call"),
         Reason.CLIENT_GONE: Answer(499, RPC_UNAVAILABLE, "The caller went away", closes=True),
         Reason.CLIENT_STALLED: Answer(499, RPC_UNAVAILABLE, "The caller stopped reading", closes=True),

@@ -6,11 +6,12 @@ Pydantic says what is wrong in terms of Python; people who write a policy are to
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, Strict, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from callgate.yaml_strict import (
@@ -30,21 +31,25 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 
 class StrictModel(BaseModel):
-    """What every part of our files is: frozen, unknown keys refused, no value turned into another type.
-
-    `later` names keys that a later version knows: a file that has one is refused with a message that says so, because
-    a rule read without its condition would let more through than its author wrote.
-    """
+    """What every part of our files is: frozen, unknown keys refused, no value turned into another type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-    later: ClassVar[frozenset[str]] = frozenset()
 
 
 M = TypeVar("M", bound=StrictModel)
 
 # YAML has lists; a frozen model holds tuples.  The entries are as strict as ever.
 Items = Annotated[tuple[_T, ...], Strict(False)]
+
+
+def text_form(pattern: str, *examples: str, **more: JsonValue) -> WithJsonSchema:
+    """What the JSON Schema says of a value that the file has as text: the form of all of it, and examples.
+
+    The pattern is for editors and refuses nothing that the reading does not refuse; it keeps to what Python and ECMA-262
+    read alike.  `more` are further keywords.
+    """
+    told: dict[str, JsonValue] = {"type": "string", "pattern": f"^(?:{pattern})$", **more}
+    return WithJsonSchema({**told, "examples": list(examples)} if examples else told)
 
 
 def _seconds(value: object) -> int:
@@ -55,7 +60,15 @@ def _seconds(value: object) -> int:
 
 
 # Written `10s`, `5m` or `8h`; whole seconds in Python.
-Seconds = Annotated[int, BeforeValidator(_seconds)]
+Seconds = Annotated[int, BeforeValidator(_seconds), text_form(_DURATION.pattern, "10s", "5m", "8h")]
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[M]):
+    """What a file says, and where each part of it stands."""
+
+    value: M
+    document: Document
 
 
 def read_model(
@@ -65,17 +78,32 @@ def read_model(
     cross_check: Callable[[Document], Iterable[Problem]] = lambda _: (),
     limits: YamlLimits = DEFAULT_LIMITS,
 ) -> M | tuple[Problem, ...]:
+    """Read `text` as a `model`, or say all that is wrong with it; see `read_written`."""
+    found = read_written(text, filename, model, cross_check, limits)
+    return found.value if isinstance(found, Written) else found
+
+
+def read_written(
+    text: str,
+    filename: str,
+    model: type[M],
+    cross_check: Callable[[Document], Iterable[Problem]] = lambda _: (),
+    limits: YamlLimits = DEFAULT_LIMITS,
+    *,
+    free: frozenset[str] = frozenset(),
+) -> Written[M] | tuple[Problem, ...]:
     """Read `text` as a `model`, or say all that is wrong with it, in the order of the file.
 
     `cross_check` looks at what one field alone cannot tell.  It is given a document that may be of any shape, because
-    it is asked even where the model has been refused.
+    it is asked even where the model has been refused.  Within the keys of `free`, which hold JSON of somebody else's,
+    an empty value is `null`.
     """
     document, problems = scan(text, filename, limits)
     if document is None:
         return problems
     # A line that is not acceptable YAML may break the model only for that reason: its first fault is told alone.
     told = {problem.line for problem in problems}
-    found = [*_empty_values(document), *cross_check(document)]
+    found = [*_empty_values(document, free), *cross_check(document)]
     value: M | None = None
     try:
         value = model.model_validate(document.value)
@@ -84,16 +112,18 @@ def read_model(
     problems += tuple(problem for problem in found if problem.line not in told)
     if problems or value is None:
         return tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.message)))
-    return value
+    return Written(value, document)
 
 
-def _empty_values(document: Document) -> Iterator[Problem]:
+def _empty_values(document: Document, free: frozenset[str]) -> Iterator[Problem]:
     """A key without a value says nothing, and is read as if it said something: `workloads:` is not "no workloads"."""
     rest: list[tuple[YamlPath, YamlValue]] = [((), document.value)]
     while rest:
         path, value = rest.pop()
         if value is None:
             yield document.problem(path, f"{_name(path)} is empty; give it a value or leave it out")
+        elif path and path[-1] in free:
+            continue
         elif isinstance(value, dict):
             rest += [((*path, key), inner) for key, inner in value.items()]
         elif isinstance(value, list):
@@ -136,8 +166,6 @@ def _message(details: ErrorDetails, path: YamlPath, model: type[BaseModel]) -> s
 
 
 def _unknown_key(key: str, model: type[BaseModel] | None) -> str:
-    if key in getattr(model, "later", ()):
-        return f"'{key}' is not available in this version; the file is refused rather than read without it"
     known = [field.alias or name for name, field in model.model_fields.items()] if model else []
     return f"unknown key '{shown(key)}'{did_you_mean(key, known)}"
 

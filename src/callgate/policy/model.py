@@ -1,19 +1,24 @@
 """The policy file as it is written: what each key may hold, and what the keys must be to each other.
 
-The whole file is refused for one mistake in it.  A key that a later version knows is a mistake here: a rule that was
-read without its condition would let more through than its author wrote.
+The whole file is refused for one mistake in it.  An obligation that the gate cannot meet yet is a
+mistake here: a rule read without it would let more through than its author wrote.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from callgate.identity.spiffe_id import InvalidSpiffeId, TrustDomain
-from callgate.policy.patterns import PatternError, ToolPattern, WorkloadPattern
-from callgate.yaml_model import Items, Seconds, StrictModel, did_you_mean
+from callgate.policy.moments import Hours, Moment, Zone
+from callgate.policy.patterns import TOOL_PATTERN, PatternError, ToolPattern, WorkloadPattern
+from callgate.policy.rule_faults import faults_of
+from callgate.policy.templates import MAX_SCOPE_CHARACTERS, SCOPE_PATTERN, ScopeTemplate
+from callgate.yaml_model import Items, Seconds, StrictModel, did_you_mean, text_form
 from callgate.yaml_strict import Document, Problem, YamlLimits, YamlPath, YamlValue, shown
+
+T = TypeVar("T")
 
 # 10 000 rules of 250 bytes each, with room for comments.
 POLICY_LIMITS: Final = YamlLimits(max_bytes=4 * 1024 * 1024)
@@ -24,23 +29,32 @@ MAX_PATTERNS_IN_RULE: Final = 1_000
 MAX_TRUST_DOMAINS: Final = 1_000
 # They all go into one token, and that into one header line of 8 KiB.
 MAX_SCOPES_IN_GRANT: Final = 32
-MAX_SCOPE_CHARACTERS: Final = 128
 MAX_DESCRIPTION_CHARACTERS: Final = 2_000
 # Shorter, and clocks must agree better than they do; longer, and a stolen token outlives its call.
 MIN_TTL_S: Final = 5
 MAX_TTL_S: Final = 60
 
+# A condition is read in one look; what is longer wants to be two rules.
+MAX_EXPRESSION_CHARACTERS: Final = 2_000
+MAX_NAME_CHARACTERS: Final = 512
+MAX_TAGS: Final = 32
+# The times of that many calls are kept for each workload and tool.
+MAX_LIMIT_CALLS: Final = 1_000
+# As long as a workload's history is kept.
+MAX_WINDOW_S: Final = 24 * 3600
+# A leap year.  What ends later has a date at which it does, and that is `until`.
+MAX_LASTING_S: Final = 366 * 24 * 3600
+# Whoever has to agree looks at it within a week, or is asked anew.
+MAX_AGREEMENT_S: Final = 7 * 24 * 3600
+
 # Names in a decision that are no rule's.
 DEFAULT_DENY: Final = "default-deny"
 MORE_RULES: Final = "more-rules"
-# Scopes that say which call this is are the gate's to write.
-RESERVED_SCOPE_PREFIXES: Final = ("tool:", "mcp:")
 
+_TAG: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RULE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Also a path segment of the gate's URL and a label in metrics.
 _SERVER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# RFC 6749, section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ).
-_SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 def check_server_name(text: str) -> str:
@@ -82,11 +96,7 @@ def _check_tools(text: str) -> str:
 
 
 def _check_scope(text: str) -> str:
-    if _SCOPE_TOKEN.fullmatch(text) is None:
-        raise ValueError("must be one scope: printable ASCII without space, '\"' and '\\' (RFC 6749, section 3.3)")
-    if text.startswith(RESERVED_SCOPE_PREFIXES):
-        raise ValueError("must not start with 'tool:' or 'mcp:': the gate adds the scope that names the tool")
-    return text
+    return ScopeTemplate.parse(text).text
 
 
 def _check_ttl(seconds: int) -> int:
@@ -95,52 +105,155 @@ def _check_ttl(seconds: int) -> int:
     return seconds
 
 
-RuleId = Annotated[str, AfterValidator(_check_rule_id)]
-ServerName = Annotated[str, AfterValidator(check_server_name)]
-Workload = Annotated[str, AfterValidator(_check_workloads)]
-Tool = Annotated[str, AfterValidator(_check_tools)]
-Scope = Annotated[str, Field(max_length=MAX_SCOPE_CHARACTERS), AfterValidator(_check_scope)]
+def _check_tag(text: str) -> str:
+    if _TAG.fullmatch(text) is None:
+        raise ValueError("must be 1 to 63 of a-z, 0-9 and '_', and start with a letter")
+    return text
+
+
+def _not_available(_: T) -> T:
+    raise ValueError("is not available in this version; the file is refused rather than read without it")
+
+
+def _at_most(limit_s: int) -> AfterValidator:
+    def check(seconds: int) -> int:
+        if seconds > limit_s:
+            raise ValueError(f"must be at most {limit_s // 3600}h")
+        return seconds
+
+    return AfterValidator(check)
+
+
+def _only_true(value: object) -> object:
+    if value is not True:
+        raise ValueError("must be true; where no user is needed, leave 'users' out")
+    return value
+
+
+# What an editor marks wherever it stands.
+_REFUSED: Final = WithJsonSchema({"not": {}, "description": "Not available in this version."})
+
+RuleId = Annotated[
+    str,
+    AfterValidator(_check_rule_id),
+    text_form(_RULE_ID.pattern, "billing-reads-invoices", **{"not": {"enum": [DEFAULT_DENY, MORE_RULES]}}),
+]
+ServerName = Annotated[str, AfterValidator(check_server_name), text_form(_SERVER_NAME.pattern, "ledger")]
+TrustDomainName = Annotated[str, AfterValidator(_check_trust_domain), text_form("[a-z0-9._-]{1,255}", "acme.test")]
+Workload = Annotated[
+    str,
+    AfterValidator(_check_workloads),
+    text_form(r"spiffe://[a-z0-9._-]{1,255}(?:/(?:\*\*?|[A-Za-z0-9._-]+))+", "spiffe://acme.test/ns/billing/sa/*"),
+]
+Tool = Annotated[str, AfterValidator(_check_tools), text_form(TOOL_PATTERN.pattern, "get_invoice", "list_*")]
+Scope = Annotated[
+    str,
+    Field(max_length=MAX_SCOPE_CHARACTERS),
+    AfterValidator(_check_scope),
+    text_form(SCOPE_PATTERN, "ledger.read", "ledger.account:{args.account}", maxLength=MAX_SCOPE_CHARACTERS),
+]
 TokenSeconds = Annotated[Seconds, AfterValidator(_check_ttl)]
+WindowSeconds = Annotated[Seconds, _at_most(MAX_WINDOW_S)]
+LastingSeconds = Annotated[Seconds, _at_most(MAX_LASTING_S)]
+AgreementSeconds = Annotated[Seconds, _at_most(MAX_AGREEMENT_S)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+Tag = Annotated[str, AfterValidator(_check_tag), text_form(_TAG.pattern, "reads_private")]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+# The text alone: it is compiled where the rest of the rule is.
+Expression = Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION_CHARACTERS)]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARACTERS)]
 
 
-class GrantEntry(StrictModel):
-    """Who may use which tools of which server, and what the token then says."""
+class UsersEntry(StrictModel):
+    """On whose behalf: all of what is given must hold.
 
-    later: ClassVar = frozenset(
-        {"when", "limit", "approval", "mask", "record", "until", "for", "from", "between", "users", "groups", "shadow"}
+    `any` is true and stands alone: any user, but a user.  `groups`: one of them is enough.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "dependentSchemas": {"any": {"maxProperties": 1}}},
     )
 
+    any: Annotated[Literal[True], BeforeValidator(_only_true)] | None = None
+    issuers: Items[Name] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    subjects: Items[Name] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    groups: Items[Name] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+
+
+class BetweenEntry(StrictModel):
+    """Hours of a day and days of a week, by the clocks of a time zone."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["days"]}, {"required": ["hours"]}]})
+
+    days: Items[Weekday] | None = Field(default=None, min_length=1, max_length=7)
+    hours: Hours | None = None
+    zone: Zone = "UTC"
+
+
+class LimitEntry(StrictModel):
+    """How many calls of one tool a workload may make in any stretch of time that long."""
+
+    calls: int = Field(ge=1, le=MAX_LIMIT_CALLS)
+    per_s: WindowSeconds = Field(alias="per")
+
+
+class ApprovalEntry(StrictModel):
+    """Who has to agree, and for how long the agreement may take."""
+
+    by: Items[Name] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    within_s: AgreementSeconds | None = Field(default=None, alias="within")
+
+
+class _RuleEntry(StrictModel):
+    """What grants and denials have in common."""
+
+    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"for": ["from"]}})
+
     id: RuleId
     description: Description = ""
-    workloads: Items[Workload] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
     server: ServerName
     tools: Items[Tool] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    users: UsersEntry | None = None
+    when: Expression | None = None
+    starts: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
+    lasts_s: LastingSeconds | None = Field(default=None, alias="for")
+    between: BetweenEntry | None = None
+    shadow: bool = False
+
+
+class GrantEntry(_RuleEntry):
+    """Who may use which tools of which server, and what the token then says."""
+
+    workloads: Items[Workload] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
     scopes: Items[Scope] | None = Field(default=None, min_length=1, max_length=MAX_SCOPES_IN_GRANT)
     ttl_s: TokenSeconds | None = Field(default=None, alias="ttl")
+    limit: LimitEntry | None = None
+    approval: Annotated[ApprovalEntry, AfterValidator(_not_available), _REFUSED] | None = None
+    mask: Annotated[Items[Name], AfterValidator(_not_available), _REFUSED] | None = None
+    record: Annotated[Literal["call", "session"], AfterValidator(_not_available), _REFUSED] | None = None
 
 
-class DenialEntry(StrictModel):
+class DenialEntry(_RuleEntry):
     """Which tools of which server nobody may use, or none of these workloads."""
 
-    later: ClassVar = frozenset({"when", "until", "for", "from", "between", "users", "groups", "shadow"})
-
-    id: RuleId
-    description: Description = ""
     workloads: Items[Workload] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+
+
+class TagsEntry(StrictModel):
+    """What these tools do, in words that conditions ask for."""
+
     server: ServerName
     tools: Items[Tool] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    tags: Items[Tag] = Field(min_length=1, max_length=MAX_TAGS)
 
 
 class PolicyFile(StrictModel):
-    """The whole file.  Without grants it denies everything, which is a policy."""
+    """One file.  Without grants it denies everything, which is a policy."""
 
-    later: ClassVar = frozenset({"tags", "tools", "include", "history", "limits", "shadow", "issuers", "approvals"})
-
-    version: Annotated[int, AfterValidator(_check_version)]
-    trust_domains: Items[Annotated[str, AfterValidator(_check_trust_domain)]] = Field(
-        min_length=1, max_length=MAX_TRUST_DOMAINS
-    )
+    version: Annotated[int, AfterValidator(_check_version), WithJsonSchema({"const": 1})]
+    trust_domains: Items[TrustDomainName] = Field(min_length=1, max_length=MAX_TRUST_DOMAINS)
+    tools: Items[TagsEntry] = Field(default=(), max_length=MAX_RULES)
     grants: Items[GrantEntry] = Field(default=(), max_length=MAX_RULES)
     denials: Items[DenialEntry] = Field(default=(), max_length=MAX_RULES)
 
@@ -150,18 +263,26 @@ def cross_check(document: Document, servers: frozenset[str] | None) -> Iterator[
 
     The document may have any shape: this is asked of a file that has been refused, too.
     """
-    rules = list(_rules(document.value))
+    rules = list(rules_of(document.value))
     yield from _ids_used_twice(document, rules)
     yield from _foreign_workloads(document, rules)
+    for path, rule in rules:
+        for step, words in faults_of(rule):
+            yield document.problem((*path, *step), words)
     if servers is not None:
-        yield from _unknown_servers(document, rules, servers)
+        yield from _unknown_servers(document, [*rules, *_entries(document.value, "tools")], servers)
 
 
-def _rules(value: YamlValue) -> Iterator[tuple[YamlPath, dict[str, YamlValue]]]:
-    for kind in ("grants", "denials"):
-        for index, rule in enumerate(_list(_dict(value).get(kind))):
-            if isinstance(rule, dict):
-                yield (kind, index), rule
+def rules_of(value: YamlValue) -> Iterator[tuple[YamlPath, dict[str, YamlValue]]]:
+    """Where each rule of a document stands, and what it says; the document may have any shape."""
+    yield from _entries(value, "grants")
+    yield from _entries(value, "denials")
+
+
+def _entries(value: YamlValue, key: str) -> Iterator[tuple[YamlPath, dict[str, YamlValue]]]:
+    for index, entry in enumerate(_list(_dict(value).get(key))):
+        if isinstance(entry, dict):
+            yield (key, index), entry
 
 
 def _ids_used_twice(document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]]) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from callgate.yaml_strict import shown
 # MCP, server/tools: "Tool names SHOULD be between 1 and 128 characters in length (inclusive)", of "A-Z, a-z", "0-9",
 # "underscore (_), hyphen (-), and dot (.)".  Here they must: a name with a space would be two scopes in a token.
 TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_TOOL_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,128}")
+TOOL_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,128}")
 
 _SCHEME: Final = "spiffe://"
 _WILDCARDS: Final = frozenset({"*", "**"})
@@ -117,7 +117,7 @@ class ToolPattern:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a pattern.  Raises PatternError."""
-        if _TOOL_PATTERN.fullmatch(text) is None:
+        if TOOL_PATTERN.fullmatch(text) is None:
             raise PatternError("must be 1 to 128 letters, digits, '_', '.', '-', or the wildcards '*' and '?'")
         wild = "*" in text or "?" in text
         blocks = [re.escape(block).replace(r"\?", ".") for block in text.split("*")]

@@ -1,0 +1,44 @@
+"""Tags on tools: what a policy says a tool does, for conditions on a workload's history to ask."""
+
+from dataclasses import dataclass, field
+
+from callgate.policy.patterns import ToolPattern
+
+# (server, tool) pairs whose tags are kept ready; tools beyond them cost a look through the entries.
+_MAX_KEPT = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class TagEntry:
+    """These tools of this server bear these tags."""
+
+    server: str
+    tools: tuple[ToolPattern, ...]
+    tags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTags:
+    """All that a policy says of tools, whatever the order."""
+
+    entries: tuple[TagEntry, ...] = ()
+    _kept: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, server: str, tool: str) -> frozenset[str]:
+        """The tags of one tool: those of every entry that names it."""
+        found = self._kept.get((server, tool))
+        if found is None:
+            found = frozenset(
+                tag
+                for entry in self.entries
+                if entry.server == server and any(pattern.matches(tool) for pattern in entry.tools)
+                for tag in entry.tags
+            )
+            if len(self._kept) < _MAX_KEPT:
+                self._kept[server, tool] = found
+        return found
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every tag that is given to a tool."""
+        return frozenset(tag for entry in self.entries for tag in entry.tags)
