@@ -7,12 +7,14 @@ guard against.
 from dataclasses import replace
 
 from callgate.identity.spiffe_id import SpiffeId
+from callgate.policy.call import Call
 from callgate.policy.compile import Policy, load_policy
-from callgate.policy.decide import _SEAL, Call, Permit, decide
+from callgate.policy.decide import _SEAL, Permit, decide
 from callgate.wire.json_strict import JsonObject
 
 READER = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/reader")
 REFUNDER = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/refunder")
+NOW = 1_800_000_000.0
 LEDGER = "ledger"
 LEDGER_AUDIENCE = "https://ledger.acme.test/mcp"
 
@@ -52,7 +54,8 @@ def permit_for(
     caller: SpiffeId = READER,
 ) -> Permit:
     """A permit of POLICY on the ledger; fails the test where that denies."""
-    permit = decide(POLICY, Call(caller, LEDGER, method, tool, arguments)).permit
+    call = Call(caller=caller, server=LEDGER, method=method, tool=tool, arguments=arguments, now=NOW)
+    permit = decide(POLICY, call).permit
     assert permit is not None
     return permit
 

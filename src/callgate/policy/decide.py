@@ -1,21 +1,23 @@
-"""The decision on one call: this workload, this server, this method, this tool, under this policy.
+"""The decision on one call: this workload, this user, this tool, these arguments, now, under this policy.
 
-Default deny.  In order: a denial that names the caller and the tool beats every grant; a grant that names both allows;
-a grant on the server allows the methods without which no tool can be called; everything else is denied.  The order of
-rules in the file never matters to the outcome.
+Default deny.  In order: a denial that applies beats every grant; a grant that applies allows; a grant on the server
+allows the methods without which no tool can be called; everything else is denied.  The order of rules in the file never
+matters to the outcome.  Rules in shadow are looked at as the others are, and change nothing.
 """
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from callgate.errors import GatewayError, Reason
-from callgate.identity.spiffe_id import SpiffeId
-from callgate.policy.compile import MAX_FINDINGS, Bound, Policy, Rule, View
-from callgate.policy.model import DEFAULT_DENY, MORE_RULES
+from callgate.policy.call import Call
+from callgate.policy.compile import Policy
+from callgate.policy.limit import Limit
+from callgate.policy.model import DEFAULT_DENY
 from callgate.policy.patterns import TOOL_NAME
+from callgate.policy.rule import Rule
+from callgate.policy.view import MAX_FINDINGS, Bound, Judged, Naming, ToolRules, View, capped
 from callgate.trace import Finding
-from callgate.wire.json_strict import JsonObject
 
 # What a client needs to get to a tool.  Whoever may call any tool of a server may say these to it, and nothing more.
 # The last three end at the gate (`callgate.wire.methods`, ABSORBED): a client that sends one must not be thrown out.
@@ -31,6 +33,10 @@ IMPLIED_METHODS: Final = frozenset(
         "notifications/roots/list_changed",
     }
 )
+# Of all names that a token for `tools/list` may carry, so that it fits into a header line of 8 KiB.
+MAX_LISTABLE_CHARACTERS: Final = 3_000
+# Tools that are looked at for it: each may take a condition's evaluation, some ten microseconds.
+_MAX_LISTABLE: Final = 500
 
 
 class DecisionOutcome(StrEnum):
@@ -38,20 +44,6 @@ class DecisionOutcome(StrEnum):
 
     ALLOW = "allow"
     DENY = "deny"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What is asked for.
-
-    `tool` and `arguments` are there for `tools/call` alone.
-    """
-
-    caller: SpiffeId
-    server: str
-    method: str
-    tool: str | None
-    arguments: JsonObject | None
 
 
 class ForgedPermit(GatewayError):  # noqa: N818  # says what it is
@@ -72,11 +64,12 @@ class Permit:
     The guard is against mistakes in the gate's own code, such as a path that forwards without a decision; Python has
     none against malice within the process.
 
-    `grants` are the ids of the grants that allow the call.  `scopes` is what the token may say beside the scopes that
-    the gate writes: for `tools/call` the union over those grants in the order of the file; for `tools/list` that of
-    all the caller's grants on the server, for servers that show their list by scope; else nothing.  `ttl_s` is the
-    smallest of those grants', None where none says.  `listable` are the tools that the caller's grants name exactly
-    and that it can call; for `tools/list` alone.
+    `grants` are the ids of the grants that allow the call; what they oblige to adds up.  `scopes` is what the token may
+    say beside the scopes that the gate writes: for `tools/call` the union over those grants in the order of the file;
+    for `tools/list` that of the caller's grants on the server that could allow a call, for servers that show their list
+    by scope; else nothing.  `ttl_s` is the smallest of those grants', None where none says, and `not_after` the moment
+    (Unix seconds) at which the first of them ends.  `limits` is what has to be counted.  `listable` are the tools that
+    the caller's grants name exactly and that it could call; for `tools/list` alone.
     """
 
     seal: InitVar[_Seal]
@@ -86,10 +79,21 @@ class Permit:
     grants: tuple[str, ...]
     policy_digest: str
     listable: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    not_after: float | None = None
 
     def __post_init__(self, seal: _Seal) -> None:
         if seal is not _SEAL:
             raise ForgedPermit("a permit comes from decide() and nowhere else")
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowOutcome:
+    """What would have been decided, had the rules in shadow been enforced; `rules` are those of them that applied."""
+
+    outcome: DecisionOutcome
+    reason: Reason | None
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,11 @@ class Decision:
 
     `findings` has the rules that apply, then those about this caller that do not, then those about others, each in the
     order of the file: no more than MAX_FINDINGS, then how many more there are (`more-rules`), and where no rule
-    decided, `default-deny` last.  `reason` is None and `permit` is there exactly when the outcome is ALLOW.
+    decided, `default-deny` last.  `reason` is None and `permit` is there exactly when the outcome is ALLOW.  `shadow` is
+    there where rules in shadow name the caller and the tool.
+
+    `is_remembered`: whether a denial counts in the workload's history.  One that a question about earlier denials
+    brought about does not: a workload that is shut out for ten minutes would never get in again.
     """
 
     outcome: DecisionOutcome
@@ -106,99 +114,136 @@ class Decision:
     findings: tuple[Finding, ...]
     policy_digest: str
     permit: Permit | None
+    shadow: ShadowOutcome | None = None
+    is_remembered: bool = True
 
 
 def decide(policy: Policy, call: Call) -> Decision:
     """Decide on one call.  Total: any call gets a decision, and what is not known is denied."""
-    view = policy.view(call.caller, call.server)
+    view = policy.view(call.caller, call.server, call.now)
     if call.method == "tools/call":
         return _decide_tool(policy, call, view)
     if call.method not in IMPLIED_METHODS or call.tool is not None:
         return _deny_by_default(policy, (), _NO_METHOD)
-    if not view.grants:
-        return _deny_by_default(policy, _capped(view.others, view.uncounted), _NO_WORKLOAD)
-    looked_at = (*view.implied, *view.others)
-    findings = _capped(looked_at, view.uncounted + len(view.grants) - len(view.implied))
-    return _allow(_permit_for_implied(policy, call, view), findings)
+    if not view.has_grants:
+        return _deny_by_default(policy, capped((*view.asleep, *view.others), view.uncounted), _NO_WORKLOAD)
+    granting = [bound for bound in view.grants if not bound.rule.shadow]
+    implied = [_implies(bound) for bound in granting[:MAX_FINDINGS]]
+    findings = capped((*implied, *view.asleep, *view.others), view.uncounted + len(granting) - len(implied))
+    return Decision(DecisionOutcome.ALLOW, None, findings, policy.digest, _permit_for_implied(policy, call, granting))
 
 
-def tool_is_visible(policy: Policy, caller: SpiffeId, server: str, tool: str) -> bool:
-    """Whether a list shows `tool` to `caller`: exactly when `decide` would allow a call of it."""
-    return TOOL_NAME.fullmatch(tool) is not None and policy.view(caller, server).allows(tool)
+def tool_is_visible(policy: Policy, call: Call, tool: str) -> bool:
+    """Whether the answer to `call`, a `tools/list`, shows `tool`: exactly when some call of it could be allowed now.
+
+    What only the call itself can tell (its arguments, its purpose) is taken to be in its favour; all else is as for a
+    call: the user, the time, what the workload did before.
+    """
+    if TOOL_NAME.fullmatch(tool) is None:
+        return False
+    return _could_be_allowed(policy, call, policy.view(call.caller, call.server, call.now).on(tool), tool)
+
+
+def _could_be_allowed(policy: Policy, call: Call, rules: ToolRules, tool: str) -> bool:
+    granting = [each.rule for each in rules.grants if not each.rule.shadow]
+    if not granting:
+        return False
+    asked = replace(call, method="tools/call", tool=tool, arguments={})
+    tags = policy.tags
+    if any(each.rule.must_apply(asked, tags) for each in rules.denials if not each.rule.shadow):
+        return False
+    return any(rule.could_apply(asked, tags) for rule in granting)
 
 
 def _decide_tool(policy: Policy, call: Call, view: View) -> Decision:
     tool = call.tool
     if tool is None or TOOL_NAME.fullmatch(tool) is None:
         return _deny_by_default(policy, (), _NO_TOOL)
-    denying, missed_denials = _sorted_out(view.denials, tool)
-    granting, missed_grants = _sorted_out(view.grants, tool)
-    looked_at = (
-        *[bound.rule.applies(pattern, bound.workload) for bound, pattern in denying],
-        *[bound.rule.applies(pattern, bound.workload) for bound, pattern in granting],
-        *missed_denials,
-        *missed_grants,
-        *view.others,
-    )
-    findings = _capped(looked_at, view.uncounted)
-    if denying:
-        return Decision(DecisionOutcome.DENY, Reason.DENIED, findings, policy.digest, None)
-    if not granting:
-        return _deny_by_default(policy, findings, _NO_TOOL_GRANT if view.grants else _NO_WORKLOAD)
-    return _allow(_permit_for_tool(policy, call, [bound.rule for bound, _ in granting]), findings)
+    rules = view.on(tool)
+    judged = rules.judged(call, policy.tags)
+    findings = judged.findings
+    shadow = _shadow_outcome(judged) if rules.has_shadow else None
+    if denials := judged.enforced_denials:
+        is_remembered = any(not rule.asks_denials for rule in denials)
+        return Decision(DecisionOutcome.DENY, Reason.DENIED, findings, policy.digest, None, shadow, is_remembered)
+    if grants := judged.enforced_grants:
+        permit = _permit_for_tool(policy, call, grants, judged.scopes)
+        return Decision(DecisionOutcome.ALLOW, None, findings, policy.digest, permit, shadow)
+    naming = any(not naming.rule.shadow for naming in rules.grants)
+    default = _NO_GRANT_APPLIES if naming else _NO_TOOL_GRANT if view.has_grants else _NO_WORKLOAD
+    decision = _deny_by_default(policy, findings, default)
+    return replace(decision, shadow=shadow, is_remembered=not judged.earlier_denials_stood_in_the_way)
 
 
-def _sorted_out(rules: tuple[Bound, ...], tool: str) -> tuple[list[tuple[Bound, str]], list[Finding]]:
-    """The rules that name `tool`, each with the pattern that does; and what is found of the others."""
-    naming: list[tuple[Bound, str]] = []
-    missed: list[Finding] = []
-    for bound in rules:
-        pattern = bound.rule.tool_match(tool)
-        if pattern is None:
-            missed.append(bound.rule.other_tool)
-        else:
-            naming.append((bound, pattern))
-    return naming, missed
+def _shadow_outcome(judged: Judged) -> ShadowOutcome:
+    rules = tuple(n.rule.id for n in (*judged.denying, *judged.granting) if n.rule.shadow)
+    if judged.denying:
+        return ShadowOutcome(DecisionOutcome.DENY, Reason.DENIED, rules)
+    if not judged.granting:
+        return ShadowOutcome(DecisionOutcome.DENY, Reason.NO_GRANT, rules)
+    return ShadowOutcome(DecisionOutcome.ALLOW, None, rules)
 
 
-def _permit_for_tool(policy: Policy, call: Call, grants: list[Rule]) -> Permit:
+def _permit_for_tool(policy: Policy, call: Call, granting: tuple[Naming, ...], scopes: tuple[str, ...]) -> Permit:
+    rules = [naming.rule for naming in granting]
     return Permit(
         _SEAL,
         call,
-        scopes=tuple(dict.fromkeys(scope for rule in grants for scope in rule.scopes)),
-        ttl_s=min((rule.ttl_s for rule in grants if rule.ttl_s is not None), default=None),
-        grants=tuple(rule.id for rule in grants),
+        scopes=tuple(dict.fromkeys(scopes)),
+        ttl_s=min((rule.ttl_s for rule in rules if rule.ttl_s is not None), default=None),
+        grants=tuple([rule.id for rule in rules]),
         policy_digest=policy.digest,
+        limits=tuple([rule.limit for rule in rules if rule.limit is not None]),
+        not_after=min((naming.ends for naming in granting if naming.ends is not None), default=None),
     )
 
 
-def _permit_for_implied(policy: Policy, call: Call, view: View) -> Permit:
+def _permit_for_implied(policy: Policy, call: Call, granting: list[Bound]) -> Permit:
     lists = call.method == "tools/list"
     return Permit(
         _SEAL,
         call,
-        scopes=view.scopes if lists else (),
+        scopes=_list_scopes(policy, call, granting) if lists else (),
         ttl_s=None,
-        grants=view.grant_ids,
+        grants=tuple(bound.rule.id for bound in granting),
         policy_digest=policy.digest,
-        listable=view.listable if lists else (),
+        listable=_listable(policy, call, granting) if lists else (),
     )
 
 
-def _allow(permit: Permit, findings: tuple[Finding, ...]) -> Decision:
-    return Decision(DecisionOutcome.ALLOW, None, findings, permit.policy_digest, permit)
+def _list_scopes(policy: Policy, call: Call, granting: list[Bound]) -> tuple[str, ...]:
+    """The scopes of the grants that could allow a call; those that only a call itself can write are left out."""
+    opening = (b.rule for b in granting if b.rule.scopes and _opens(policy, call, b.rule))
+    filled = (scope.fill(call) for rule in opening for scope in rule.scopes if not scope.reads_call)
+    return tuple(dict.fromkeys(scope for scope in filled if scope is not None))
+
+
+def _opens(policy: Policy, call: Call, rule: Rule) -> bool:
+    """Whether the workload could call any tool that `rule` names, as far as that can be told without the server's list."""
+    if rule.wild_tools:
+        return rule.could_apply(call, policy.tags)
+    return any(tool_is_visible(policy, call, tool.text) for tool in rule.tools[:_MAX_LISTABLE])
+
+
+def _listable(policy: Policy, call: Call, granting: list[Bound]) -> tuple[str, ...]:
+    named = dict.fromkeys(tool.text for bound in granting for tool in bound.rule.tools if tool.is_exact)
+    found: list[str] = []
+    room = MAX_LISTABLE_CHARACTERS
+    for tool in tuple(named)[:_MAX_LISTABLE]:
+        if tool_is_visible(policy, call, tool):
+            room -= len(tool)
+            if room < 0:
+                break
+            found.append(tool)
+    return tuple(found)
+
+
+def _implies(bound: Bound) -> Finding:
+    return bound.rule.finding(f"{bound.workload}; a grant of any tool implies this method", matched=True)
 
 
 def _deny_by_default(policy: Policy, findings: tuple[Finding, ...], default: Finding) -> Decision:
     return Decision(DecisionOutcome.DENY, Reason.NO_GRANT, (*findings, default), policy.digest, None)
-
-
-def _capped(looked_at: tuple[Finding, ...], uncounted: int) -> tuple[Finding, ...]:
-    more = uncounted + max(0, len(looked_at) - MAX_FINDINGS)
-    if not more:
-        return looked_at
-    why = f"{more} more of this server's rules were looked at; those that apply stand first"
-    return (*looked_at[:MAX_FINDINGS], Finding(MORE_RULES, "default", matched=False, why=why))
 
 
 def _default(why: str) -> Finding:
@@ -207,5 +252,6 @@ def _default(why: str) -> Finding:
 
 _NO_WORKLOAD: Final = _default("no grant on this server names this workload")
 _NO_TOOL_GRANT: Final = _default("none of this workload's grants on this server names this tool")
+_NO_GRANT_APPLIES: Final = _default("none of this workload's grants that name this tool applies to this call")
 _NO_TOOL: Final = _default("the call names no tool of 1 to 128 letters, digits, '_', '-' and '.'")
 _NO_METHOD: Final = _default("no grant allows this method")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from callgate.errors import GatewayError, Reason
 from callgate.identity.spiffe_id import SpiffeId, TrustDomain
-from callgate.policy import compile as compiled
-from callgate.policy.compile import MAX_FINDINGS, MAX_VIEWS, Policy, load_policy
+from callgate.policy import rule as rules_module
+from callgate.policy.call import Call
+from callgate.policy.compile import MAX_VIEWS, Policy, load_policy
 from callgate.policy.decide import (
     IMPLIED_METHODS,
-    Call,
+    MAX_LISTABLE_CHARACTERS,
     Decision,
     DecisionOutcome,
     ForgedPermit,
@@ -24,6 +25,7 @@ from callgate.policy.decide import (
     tool_is_visible,
 )
 from callgate.policy.patterns import ToolPattern, WorkloadPattern
+from callgate.policy.view import MAX_FINDINGS
 from callgate.trace import Finding
 from callgate.yaml_strict import YamlValue
 
@@ -60,6 +62,7 @@ denials:
     server: ledger
     tools: ["*"]
 """
+NOW = 1_800_000_000.0
 REFUND_AGENT = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/refund-agent")
 READER = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/reader")
 STRANGER = SpiffeId.parse("spiffe://acme.test/ns/ops/sa/x")
@@ -78,7 +81,11 @@ def policy() -> Policy:
 
 
 def call_of(caller: SpiffeId, tool: str | None, *, method: str = "tools/call", server: str = "ledger") -> Call:
-    return Call(caller, server, method, tool, {} if tool else None)
+    return Call(caller=caller, server=server, method=method, tool=tool, arguments={} if tool else None, now=NOW)
+
+
+def is_visible(policy: Policy, caller: SpiffeId, server: str, tool: str) -> bool:
+    return tool_is_visible(policy, call_of(caller, None, method="tools/list", server=server), tool)
 
 
 def permit_of(decision: Decision) -> Permit:
@@ -238,8 +245,8 @@ def test_listable_names_fit_into_a_token() -> None:
     permit = permit_of(decide(policy, call_of(READER, None, method="tools/list")))
 
     assert permit.listable[:2] == ("tool_number_0000", "tool_number_0001")
-    assert sum(map(len, permit.listable)) <= compiled.MAX_LISTABLE_CHARACTERS
-    assert sum(map(len, permit.listable)) > compiled.MAX_LISTABLE_CHARACTERS - 17
+    assert sum(map(len, permit.listable)) <= MAX_LISTABLE_CHARACTERS
+    assert sum(map(len, permit.listable)) > MAX_LISTABLE_CHARACTERS - 17
 
 
 @pytest.mark.parametrize(
@@ -274,7 +281,7 @@ def test_denies_tool_whose_name_could_not_stand_in_a_scope(tool: str | None) -> 
     policy = policy_of(EVERYTHING)
 
     assert_denied(decide(policy, call_of(READER, tool)), Reason.NO_GRANT)
-    assert tool is None or not tool_is_visible(policy, READER, "ledger", tool)
+    assert tool is None or not is_visible(policy, READER, "ledger", tool)
 
 
 @pytest.mark.parametrize("tool", ["a", "A.b-c_9", "a" * 128])
@@ -417,7 +424,7 @@ def test_remembered_sentences_are_bounded() -> None:
     whys = {decide(policy, call_of(READER, f"t{number}")).findings[0].why for number in range(1000)}
 
     assert len(whys) == 1000
-    assert len(policy.rules["ledger"][0]._applying) == compiled.MAX_SENTENCES_KEPT
+    assert len(policy.rules["ledger"][0]._applying) == rules_module.MAX_SENTENCES_KEPT
 
 
 def test_digest_is_the_sha256_of_the_files_bytes() -> None:
@@ -540,7 +547,7 @@ def test_list_and_call_agree_on_every_tool(rules: tuple[Rules, Rules], caller: S
     policy = written(*rules)
     for tool in [*TOOLS, "unknown", "get_x", "", "bad name", "a" * 200]:
         allowed = decide(policy, call_of(caller, tool, server=server)).outcome is DecisionOutcome.ALLOW
-        assert tool_is_visible(policy, caller, server, tool) == allowed
+        assert is_visible(policy, caller, server, tool) == allowed
 
 
 @given(RULES, CALLERS, st.sampled_from(SERVERS))
@@ -554,7 +561,7 @@ def test_what_a_list_token_names_can_be_called(rules: tuple[Rules, Rules], calle
         for tool in TOOLS
         if tool in rule["tools"]  # type: ignore[operator]
     }
-    expected = {tool for tool in named if tool_is_visible(policy, caller, server, tool)}
+    expected = {tool for tool in named if is_visible(policy, caller, server, tool)}
     assert set(permit.listable if permit else ()) == expected
 
 
@@ -605,6 +612,9 @@ def test_every_rule_of_the_server_is_found_once_and_says_whether_it_applies(
     assert bool(defaults) == (decision.reason is Reason.NO_GRANT)
 
 
-@given(RULES, st.builds(Call, CALLERS, st.text(), st.text(), st.none() | st.text(), st.none()))
+@given(
+    RULES,
+    st.builds(Call, caller=CALLERS, server=st.text(), method=st.text(), tool=st.none() | st.text(), now=st.floats()),
+)
 def test_every_call_gets_a_decision(rules: tuple[Rules, Rules], call: Call) -> None:
     assert decide(written(*rules), call).outcome is DecisionOutcome.DENY
