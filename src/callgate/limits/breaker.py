@@ -1,0 +1,96 @@
+"""A circuit breaker: a tool server that keeps failing is left alone for a moment, then tried with one call.
+
+    closed --(`failures` in a row)--> open --(`open_s` later, one call)--> half open --(it succeeds)--> closed
+                                       ^                                    |
+                                       +------------(it fails)--------------+
+
+A probe of which nothing is heard for `open_s` no longer stands in the way of the next: it may have been cancelled, or
+be a stream that lasts.  Should it succeed after all, the breaker closes; should it fail, the later probe decides.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+# What fails so often in a row fails for everybody; a server that restarts loses no more calls than that.
+DEFAULT_FAILURES: Final = 5
+# Long enough for a process to come back, and short enough that nobody notices that it had been away.
+DEFAULT_OPEN_S: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """After how many failures in a row, and for how many seconds."""
+
+    failures: int = DEFAULT_FAILURES
+    open_s: int = DEFAULT_OPEN_S
+
+
+class BreakerState(StrEnum):
+    """Whether calls go through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One call that was let through: since which change of the breaker, and as which probe (0: none)."""
+
+    epoch: int
+    probe: int
+
+
+class Breaker:
+    """The state of one tool server."""
+
+    def __init__(self, limits: BreakerLimits) -> None:
+        self._limits: Final = limits
+        self.state = BreakerState.CLOSED
+        self._failures = 0
+        # Counts openings and closings: what was let through before the last one has nothing to say any more.
+        self._epoch = 0
+        self._probe = 0
+        self._until = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call can go through; 0.0 if one can now."""
+        if self.state is BreakerState.CLOSED:
+            return 0.0
+        # A clock that stepped back must not keep it open for longer than it ever is.
+        self._until = min(self._until, now + self._limits.open_s)
+        return max(0.0, self._until - now)
+
+    def enter(self, now: float) -> Passage:
+        """Let a call through for which there was nothing to `wait`."""
+        if self.state is BreakerState.CLOSED:
+            return Passage(self._epoch, 0)
+        self.state = BreakerState.HALF_OPEN
+        self._probe += 1
+        self._until = now + self._limits.open_s
+        return Passage(self._epoch, self._probe)
+
+    def leave(self, passage: Passage, *, failed: bool | None, now: float) -> None:
+        """How that call ended; None where that tells nothing of the server, such as a call that was cancelled."""
+        if passage.epoch != self._epoch:
+            return
+        if failed is False:
+            self._succeed()
+        elif self.state is BreakerState.CLOSED:
+            self._failures += failed is True
+            if self._failures >= self._limits.failures:
+                self._epoch += 1
+                self._open(now)
+        elif passage.probe == self._probe:
+            self._open(now) if failed else self._open(now - self._limits.open_s)
+
+    def _succeed(self) -> None:
+        self._failures = 0
+        if self.state is not BreakerState.CLOSED:
+            self._epoch += 1
+            self.state = BreakerState.CLOSED
+
+    def _open(self, since: float) -> None:
+        self.state = BreakerState.OPEN
+        self._until = since + self._limits.open_s
