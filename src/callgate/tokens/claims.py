@@ -1,8 +1,8 @@
 """What a token says: one caller, one tool server, one method, one tool, these arguments, for seconds.
 
-The claims are RFC 9068's, with the gate as RFC 8693's current actor, RFC 8705's confirmation of the gate's own
-certificate where the leg to the tool server is mutual TLS, and one RFC 9396 `authorization_details` object that binds
-the call.  Pure: time, identifiers and digests come in as parameters.
+The claims are RFC 9068's, with RFC 8693's actor (the gate, or the agent and behind it the gate where there is a user),
+RFC 8705's confirmation of the gate's own certificate where the leg to the tool server is mutual TLS, and one RFC 9396
+`authorization_details` object that binds the call.  Pure: time, identifiers and digests come in as parameters.
 """
 
 import re
@@ -13,9 +13,11 @@ from typing import Literal, NotRequired, TypedDict
 
 from callgate.errors import GatewayError
 from callgate.identity.spiffe_id import SpiffeId
-from callgate.policy.decide import Call, Permit
-from callgate.policy.model import MAX_TTL_S, MIN_TTL_S, RESERVED_SCOPE_PREFIXES
+from callgate.policy.call import Call
+from callgate.policy.decide import Permit
+from callgate.policy.model import MAX_TTL_S, MIN_TTL_S
 from callgate.policy.patterns import TOOL_NAME
+from callgate.policy.templates import RESERVED_SCOPE_PREFIXES
 from callgate.tokens.keys import TOKEN_TYPES, SigningKey, base64url
 from callgate.wire.json_strict import canonical
 
@@ -39,13 +41,18 @@ class CannotMint(GatewayError):  # noqa: N818  # says what did not work
 
 
 class Claims(TypedDict):
-    """The payload.  `iat` and `exp` are Unix seconds; `cnf` is there when the leg to the server is mutual TLS."""
+    """The payload.  `iat` and `exp` are Unix seconds; `cnf` is there when the leg to the server is mutual TLS.
+
+    Where the agent acts for a user: `sub` is the user as the user's own issuer calls them, and `sub_id` says which
+    issuer that is.
+    """
 
     iss: str
     aud: str
     sub: str
     client_id: str
-    act: dict[str, str]
+    sub_id: NotRequired[dict[str, str]]
+    act: dict[str, object]
     iat: int
     exp: int
     jti: str
@@ -115,21 +122,29 @@ class Stamp:
 
 def claims_of(permit: Permit, issuer: Issuer, target: TokenTarget, stamp: Stamp) -> Claims:
     """The claims of the token for one permitted call.  Raises CannotMint."""
-    caller = str(permit.call.caller)
+    caller, user = str(permit.call.caller), permit.call.user
+    gate: dict[str, object] = {"sub": str(issuer.spiffe_id)}
     now_s = int(stamp.now)
     claims: Claims = {
         "iss": issuer.url,
         "aud": target.audience,
         "sub": caller,
         "client_id": caller,
-        "act": {"sub": str(issuer.spiffe_id)},
+        "act": gate,
         "iat": now_s - BACKDATED_S,
-        "exp": now_s + _ttl_s(permit, target),
+        "exp": _expiry(permit, target, now_s),
         "jti": base64url(stamp.jti),
         "txn": stamp.decision_id,
         "scope": scope_of(permit, target),
         "authorization_details": [_detail(permit, target, stamp)],
     }
+    if user is not None:
+        claims["sub"] = user.subject
+        # RFC 9493, section 3.2.4: a subject means somebody together with its issuer, and `iss` is the gate.
+        claims["sub_id"] = {"format": "iss_sub", "iss": user.issuer, "sub": user.subject}
+        # RFC 8693, section 4.1: "the consumer of a token MUST only consider the token's top-level claims and the party
+        # identified as the current actor by the "act" claim": that is the agent.  Through whom it came stands inside.
+        claims["act"] = {"sub": caller, "act": gate}
     if stamp.client_leaf_sha256 is not None:
         # RFC 8705, section 3.1.
         claims["cnf"] = {"x5t#S256": base64url(stamp.client_leaf_sha256)}
@@ -180,6 +195,15 @@ def _tool_of(call: Call) -> str:
     if call.tool is None:
         raise CannotMint("a tools/call without a tool")
     return call.tool
+
+
+def _expiry(permit: Permit, target: TokenTarget, now_s: int) -> int:
+    """When the token ends: no later than the grant that allows the call."""
+    expiry = now_s + _ttl_s(permit, target)
+    if permit.not_after is None:
+        return expiry
+    # A token that is expired when it arrives helps nobody; one second is what whole seconds leave open anyway.
+    return max(min(expiry, int(permit.not_after)), now_s + 1)
 
 
 def _ttl_s(permit: Permit, target: TokenTarget) -> int:
