@@ -16,14 +16,19 @@ import trio
 
 from callgate.errors import ANSWERS, Reason, Refusal, place_of
 from callgate.identity.trust import Peer, X509Context, still_trusted
+from callgate.identity.user import User
+from callgate.limits.admission import Slot
 from callgate.net.connection import ClientLost, Connection
-from callgate.parts import Identified, Outbound, Parts, Reply, Route
-from callgate.policy.decide import Call, Decision, Permit, decide
+from callgate.parts import Granted, Identified, Outbound, Parts, Reply, Route
+from callgate.policy.call import Call
+from callgate.policy.compile import Policy
+from callgate.policy.decide import Decision, DecisionOutcome, Permit, decide
 from callgate.relay import JSON, Relay
 from callgate.telemetry import names
 from callgate.tokens.claims import CannotMint, Issuer, Stamp
 from callgate.tokens.mint import MintedToken, mint
 from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
+from callgate.users.access_token import bearer_token
 from callgate.wire import mcp
 from callgate.wire.http1 import RawRequest
 from callgate.wire.jsonrpc import RpcRequest, refusal_body
@@ -33,6 +38,23 @@ from callgate.wire.sse import encode_event
 
 _LOG = logging.getLogger(__name__)
 _ROUTE = "/{server}/mcp"
+_OF_STATUS: Mapping[int, tuple[tuple[str, str], ...]] = {
+    405: (("allow", "POST"),),
+    # RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid for other reasons."
+    401: (("www-authenticate", 'Bearer error="invalid_token"'),),
+}
+# What says that a tool server is not well.  An error in a tool does not, nor does an answer that the gate does not like:
+# one caller with odd arguments must not close the way for the others.
+_SERVERS_FAULTS = frozenset(
+    {
+        Reason.UPSTREAM_UNREACHABLE,
+        Reason.UPSTREAM_IDENTITY,
+        Reason.UPSTREAM_TIMEOUT,
+        Reason.UPSTREAM_CLOSED,
+        Reason.UPSTREAM_MALFORMED,
+    }
+)
+_UNAVAILABLE_STATUS = frozenset({"502", "503", "504"})
 
 
 @dataclass(slots=True)
@@ -118,18 +140,21 @@ class Gateway:
         request = self._read(found, path)
         if isinstance(request, Refusal):
             return await self._refuse(request, None, connection, path)
-        identified = self._identify(peer, request, path)
+        identified = await self._identify(peer, request, path)
         if isinstance(identified, Refusal):
             return await self._refuse(identified, request, connection, path)
-        permit = self._decide(identified.call, path)
-        if isinstance(permit, Refusal):
-            return await self._refuse(permit, request, connection, path)
-        if mcp.is_absorbed(request):
+        granted = self._decide(identified, path)
+        if isinstance(granted, Refusal):
+            return await self._refuse(granted, request, connection, path)
+        if granted.slot is None:
             return await self._respond(Reply(202, (), b""), connection, path)
-        outbound = self._mint(identified, permit, path)
-        if isinstance(outbound, Refusal):
-            return await self._refuse(outbound, request, connection, path)
-        return await self._forward(outbound, connection, path)
+        try:
+            outbound = self._mint(identified, granted, granted.slot, path)
+            if isinstance(outbound, Refusal):
+                return await self._refuse(outbound, request, connection, path)
+            return await self._forward(outbound, connection, path)
+        finally:
+            granted.slot.release(failed=None, now=self._parts.clock.now())
 
     # Each stage: one question, one record.
 
@@ -172,25 +197,56 @@ class Gateway:
         allowed = origin is None or origin in self._parts.limits.allowed_origins
         return None if allowed else Refusal(Reason.HTTP_ORIGIN, (origin or "")[:100])
 
-    def _identify(self, peer: Peer, request: Request, path: DecisionTrace) -> Identified | Refusal:
-        """Which server, method, tool, arguments; and does the session belong to the one who names it?"""
+    async def _identify(self, peer: Peer, request: Request, path: DecisionTrace) -> Identified | Refusal:
+        """Which server, method, tool, arguments; on whose behalf; does the session belong to the one who names it?"""
         started = self._now_ns()
         if request.trace is not None:
             identity = self._parts.identity()
             ours = identity is not None and identity.svid.id.trust_domain == peer.id.trust_domain
             path.join(request.trace, trusted=ours)
-        found = self._identified(peer, request, started / 1e9)
-        self._note(path, Stage.IDENTIFY, started, found, {names.SERVER: request.server})
+        user = await self._user_of(peer, request, started / 1e9)
+        found = user if isinstance(user, Refusal) else self._identified(peer, request, user)
+        attributes: dict[str, AttributeValue] = {names.SERVER: request.server}
+        if isinstance(user, User):
+            attributes |= {names.USER_ISSUER: user.issuer, names.USER_SUBJECT: user.subject}
+        if request.purpose:
+            attributes[names.DECLARED_PURPOSE] = request.purpose
+        self._note(path, Stage.IDENTIFY, started, found, attributes)
         return found
 
-    def _identified(self, peer: Peer, request: Request, now: float) -> Identified | Refusal:
+    async def _user_of(self, peer: Peer, request: Request, now: float) -> User | Refusal | None:
+        """Whose token came along; a token that is no good is a refusal, and never nobody's."""
+        if self._parts.verify_user is None:
+            return None
+        token = bearer_token(request.authorization)
+        if token is None or isinstance(token, Refusal):
+            return token
+        return await self._parts.verify_user(token, peer.leaf_sha256, now)
+
+    def _identified(self, peer: Peer, request: Request, user: User | None) -> Identified | Refusal:
+        now = self._parts.clock.now()
         # The session first: whether there is such a server is not to be read off a handle that was made up.
         session = self._session_of(peer, request, now)
         if isinstance(session, Refusal):
             return session
         if request.server not in self._parts.routes:
             return Refusal(Reason.SERVER_UNKNOWN, told_as=Reason.NO_GRANT)
-        call = Call(peer.id, request.server, request.message.method, request.tool, request.arguments)
+        call = Call(
+            caller=peer.id,
+            server=request.server,
+            method=request.message.method,
+            tool=request.tool,
+            arguments=request.arguments,
+            now=now,
+            svid_not_before=peer.not_before,
+            svid_not_after=peer.not_after,
+            revision=request.revision,
+            size_bytes=request.size_bytes,
+            purpose=request.purpose,
+            user=user,
+            annotations=self._parts.annotations.of(request.server, request.tool),
+            history=self._parts.history.of(peer.id),
+        )
         return Identified(request, call, session)
 
     def _session_of(self, peer: Peer, request: Request, now: float) -> Session | Refusal | None:
@@ -199,27 +255,72 @@ class Gateway:
         max_age_s = self._parts.limits.session_max_age_s
         return self._parts.sealer.open(request.session_handle, peer.id, request.server, now, max_age_s)
 
-    def _decide(self, call: Call, path: DecisionTrace) -> Permit | Refusal:
-        """Which grants and denials apply?"""
+    def _decide(self, identified: Identified, path: DecisionTrace) -> Granted | Refusal:
+        """Which grants and denials apply, and is there room for what they allow?"""
         started = self._now_ns()
-        decision = decide(self._parts.policy(), call)
-        found = _permit_of(decision)
-        attributes = {names.POLICY_DIGEST: decision.policy_digest}
+        call = identified.call
+        policy = self._parts.policy()
+        decision = decide(policy, call)
+        found = self._granted(policy, decision, identified)
+        self._remember(decision, found, call)
+        attributes = {
+            names.POLICY_DIGEST: decision.policy_digest,
+            **_shadow_of(decision),
+            **self._shadow_policy_on(call),
+        }
         self._note(path, Stage.DECIDE, started, found, attributes, decision.findings)
         return found
 
-    def _mint(self, identified: Identified, permit: Permit, path: DecisionTrace) -> Outbound | Refusal:
+    def _granted(self, policy: Policy, decision: Decision, identified: Identified) -> Granted | Refusal:
+        permit = decision.permit
+        if permit is None:
+            granted = any(finding.matched and finding.kind == "grant" for finding in decision.findings)
+            # Whom no grant names is not told either that a denial does: that would say which tools there are.
+            return Refusal(decision.reason or Reason.NO_GRANT, told_as=None if granted else Reason.NO_GRANT)
+        if mcp.is_absorbed(identified.request):
+            return Granted(policy, permit, None)
+        slot = self._parts.admission.admit(permit.call, permit.limits, permit.call.now)
+        return slot if isinstance(slot, Refusal) else Granted(policy, permit, slot)
+
+    def _remember(self, decision: Decision, found: Granted | Refusal, call: Call) -> None:
+        """For conditions on what was done before.  A call counts as soon as it is let through, however it ends."""
+        if call.tool is None:
+            return
+        if isinstance(found, Granted):
+            self._parts.history.record_call(call.caller, call.server, call.tool, call.now)
+        elif decision.outcome is DecisionOutcome.DENY and decision.is_remembered:
+            self._parts.history.record_denial(call.caller, call.server, call.tool, call.now)
+
+    def _shadow_policy_on(self, call: Call) -> dict[str, AttributeValue]:
+        """What a second policy would have decided; it is asked, and never obeyed."""
+        policy = self._parts.shadow_policy()
+        if policy is None:
+            return {}
+        decision = decide(policy, call)
+        applied = tuple(f.rule for f in decision.findings if f.matched)
+        found: dict[str, AttributeValue] = {
+            names.SHADOW_POLICY_DECISION: decision.outcome.value,
+            names.SHADOW_POLICY_DIGEST: decision.policy_digest,
+            names.SHADOW_POLICY_RULES: applied,
+        }
+        return found | ({names.SHADOW_POLICY_REASON: decision.reason.value} if decision.reason else {})
+
+    def _mint(self, identified: Identified, granted: Granted, slot: Slot, path: DecisionTrace) -> Outbound | Refusal:
         """Which credential does this one call carry?"""
         started = self._now_ns()
         identity = self._parts.identity()
+        permit = granted.permit
         found = self._minted(identified, permit, identity, path) if identity else Refusal(Reason.IDENTITY_UNAVAILABLE)
-        attributes = _token_claims(found.token) if isinstance(found, Outbound) else {}
-        self._note(path, Stage.MINT, started, found, attributes)
-        return found
+        if isinstance(found, Refusal):
+            self._note(path, Stage.MINT, started, found)
+            return found
+        token, binding = found
+        self._note(path, Stage.MINT, started, token, _token_claims(token))
+        return Outbound(identified, permit, token, binding, granted.policy, slot)
 
     def _minted(
         self, identified: Identified, permit: Permit, identity: X509Context, path: DecisionTrace
-    ) -> Outbound | Refusal:
+    ) -> tuple[MintedToken, X509Context | None] | Refusal:
         route = self._parts.routes[permit.call.server]
         binding = route.upstream.binding()
         message = identified.request.message
@@ -235,7 +336,7 @@ class Gateway:
             token = mint(permit, issuer, route.target, stamp)
         except CannotMint as fault:
             return Refusal(Reason.MINT_FAILED, str(fault))
-        return Outbound(identified, permit, token, binding)
+        return token, binding
 
     async def _forward(self, outbound: Outbound, connection: Connection, path: DecisionTrace) -> None:
         """Send what was decided on, and pass back what the agent may see of the answer."""
@@ -251,6 +352,7 @@ class Gateway:
             raise
         finally:
             self._note(path, Stage.FORWARD, started, found, relay.attributes)
+            outbound.slot.release(failed=_is_servers_fault(found), now=self._parts.clock.now())
         if isinstance(found, Reply):
             await self._respond(found, connection, path)
         elif relay.streaming:
@@ -295,7 +397,7 @@ class Gateway:
         if answer.closes:
             connection.http.close_after_response()
         status = _refusal_status(refusal, request)
-        headers = (JSON, ("allow", "POST")) if status == 405 else (JSON,)
+        headers = (JSON, *_OF_STATUS.get(status, ()))
         await connection.reply(status, headers, _error_body(refusal, request, path))
         attributes: dict[str, AttributeValue] = {
             names.HTTP_RESPONSE_STATUS_CODE: status,
@@ -322,12 +424,16 @@ class Gateway:
         )
 
 
-def _permit_of(decision: Decision) -> Permit | Refusal:
-    if decision.permit is not None:
-        return decision.permit
-    granted = any(finding.matched and finding.kind == "grant" for finding in decision.findings)
-    # Whom no grant names is not told either that a denial does: that would say which tools there are.
-    return Refusal(decision.reason or Reason.NO_GRANT, told_as=None if granted else Reason.NO_GRANT)
+def _shadow_of(decision: Decision) -> dict[str, AttributeValue]:
+    """What the rules in shadow would have made of the call."""
+    shadow = decision.shadow
+    if shadow is None:
+        return {}
+    found: dict[str, AttributeValue] = {
+        names.SHADOW_DECISION: shadow.outcome.value,
+        names.SHADOW_RULES: shadow.rules,
+    }
+    return found | ({names.SHADOW_REASON: shadow.reason.value} if shadow.reason else {})
 
 
 def _what_was_said(request: Request) -> dict[str, AttributeValue]:
@@ -355,7 +461,18 @@ def _token_claims(token: MintedToken) -> dict[str, AttributeValue]:
         names.CLAIM_JTI: token.jti,
         names.CLAIM_BOUND: "cnf" in claims,
     }
-    return told | {names.CLAIM_ACT: act["sub"]} if isinstance(act, dict) else told
+    return told | {names.CLAIM_ACT: str(act["sub"])} if isinstance(act, dict) else told
+
+
+def _is_servers_fault(found: Reply | Refusal | None) -> bool | None:
+    """Whether the exchange says that the tool server is ill (True) or well (False); None where it says neither."""
+    if not isinstance(found, Refusal):
+        return False
+    if found.reason in {Reason.CLIENT_GONE, Reason.CLIENT_STALLED, Reason.GATE_SHUTTING_DOWN, Reason.INTERNAL}:
+        return None
+    if found.reason is Reason.UPSTREAM_STATUS:
+        return found.detail[:3] in _UNAVAILABLE_STATUS
+    return found.reason in _SERVERS_FAULTS
 
 
 def _refusal_status(refusal: Refusal, request: Request | None) -> int:

@@ -1,13 +1,19 @@
 """What the gate is made of, and the values that pass between its stages."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from callgate.errors import Refusal
 from callgate.identity.trust import X509Context
+from callgate.identity.user import User
+from callgate.limits.admission import Admission, Slot
 from callgate.net.upstream import Upstream
+from callgate.policy.annotations import Annotations
+from callgate.policy.call import Call
 from callgate.policy.compile import Policy
-from callgate.policy.decide import Call, Permit
+from callgate.policy.decide import Permit
+from callgate.policy.history import History
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
 from callgate.tokens.mint import MintedToken
@@ -15,6 +21,9 @@ from callgate.trace import DecisionTrace
 from callgate.wire.json_strict import JsonLimits
 from callgate.wire.mcp import Request
 from callgate.wire.session import Session, SessionSealer
+
+# Verifies a user's token: (token, SHA-256 of the caller's leaf certificate, Unix seconds).
+VerifyUser = Callable[[str, bytes, float], Awaitable[User | Refusal]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +60,22 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the gate is made of.  `identity` and `policy` are asked anew by every request."""
+    """What the gate is made of.
+
+    `identity`, `policy` and `shadow_policy` are asked anew by every request.  `verify_user` is None where no issuers of
+    users' tokens are configured: Authorization is then read by nobody.
+    """
 
     issuer_url: str
     key: SigningKey
     routes: Mapping[str, Route]
     identity: Callable[[], X509Context | None]
     policy: Callable[[], Policy]
+    shadow_policy: Callable[[], Policy | None]
+    verify_user: VerifyUser | None
+    history: History
+    annotations: Annotations
+    admission: Admission
     sealer: SessionSealer
     record: Callable[[DecisionTrace], None]
     clock: Clock
@@ -77,6 +95,19 @@ class Identified:
 
 
 @dataclass(frozen=True, slots=True)
+class Granted:
+    """A permit, and the place at its tool server that the call holds until the exchange is over.
+
+    `policy` is the one that decided: what of the answer depends on a policy goes by the same.  No `slot`: the message
+    ends at the gate.
+    """
+
+    policy: Policy
+    permit: Permit
+    slot: Slot | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """What is sent to the tool server for one permit: our own serialisation of what was decided on."""
 
@@ -84,6 +115,8 @@ class Outbound:
     permit: Permit
     token: MintedToken
     identity: X509Context | None
+    policy: Policy
+    slot: Slot
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One exchange with a tool server, and what of it reaches the agent."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import trio
 
@@ -191,9 +192,14 @@ class Relay:
     def _shown_result(self, said: RpcResult) -> RpcResult | Refusal:
         match self._request.message.method:
             case "tools/list":
-                call, policy = self._outbound.permit.call, self._parts.policy()
+                policy, annotations = self._outbound.policy, self._parts.annotations
+                server = self._outbound.permit.call.server
+                annotations.learn(server, said.result.get("tools"))
+                call = replace(self._outbound.permit.call, now=self._parts.clock.now())
                 result, hidden = answers.filter_tools(
-                    said.result, lambda tool: tool_is_visible(policy, call.caller, call.server, tool), self._request.era
+                    said.result,
+                    lambda tool: tool_is_visible(policy, replace(call, annotations=annotations.of(server, tool)), tool),
+                    self._request.era,
                 )
                 self.attributes[names.TOOLS_HIDDEN] = hidden
                 return RpcResult(said.id, result)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,6 +21,7 @@ from callgate.errors import GatewayError, Reason, Refusal, place_of
 from callgate.gateway import Gateway, Visit
 from callgate.identity.source import SourceEvent, X509Source
 from callgate.identity.trust import Peer, X509Context, verify_peer
+from callgate.limits.admission import Admission
 from callgate.net.admin import AdminSite, Readiness
 from callgate.net.connection import Connection, ConnectionLimits
 from callgate.net.handshakes import Handshakes
@@ -28,12 +30,17 @@ from callgate.net.tls_context import agent_facing_context, public_context
 from callgate.net.tls_stream import PlainStream, TlsStream
 from callgate.net.upstream import ToolServer, Upstream, UpstreamLimits
 from callgate.parts import Clock, GateLimits, Parts, Route
+from callgate.policy.annotations import Annotations
 from callgate.policy.compile import Policy
+from callgate.policy.history import History
+from callgate.policy_source import PolicySource, in_force
 from callgate.telemetry import names
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
 from callgate.tokens.metadata import authorization_server_metadata, jwks, openid_configuration
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
+from callgate.users.issuers import UserVerifier
+from callgate.users.key_source import KeysEvent
 from callgate.wire.http1 import RESPONSE_LIMITS, HttpLimits
 from callgate.wire.http1_server import ServerConnection
 from callgate.wire.json_strict import JsonLimits
@@ -69,13 +76,25 @@ class Service:
     def __init__(
         self,
         config: Config,
-        policy: Policy,
+        policy: Policy | PolicySource,
         record: Callable[[DecisionTrace], None],
         clock: Clock | None = None,
+        *,
+        shadow: Policy | PolicySource | None = None,
+        folder: Path | None = None,
     ) -> None:
+        """A policy that is a source is followed while the service runs.  `shadow` is evaluated and never enforced.
+
+        `folder` is where relative paths of the configuration begin; None: where the process runs.  Raises
+        UnusableAuthorities where a `ca_file` cannot be used.
+        """
         self._config = config
-        self._policy = policy
+        self._policy = in_force(policy)
+        self._shadow: Callable[[], Policy | None] = in_force(shadow) if shadow else lambda: None
+        self._policy_sources = tuple(given for given in (policy, shadow) if isinstance(given, PolicySource))
         self._clock = clock or Clock(time.time_ns)
+        issuers = config.user_issuers()
+        self._users = UserVerifier(issuers, folder or Path(), _log_keys) if issuers else None
         self._source = X509Source(config.workload_api, hint=config.svid_hint, on_event=_log_identity)
         self._key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
         self._routes = {name: self._route(name, server) for name, server in config.servers.items()}
@@ -127,7 +146,10 @@ class Service:
             missing.append(refused.detail)
         if self._stopping.is_set():
             missing.append("shutting down")
-        return Readiness(tuple(missing))
+        notes = tuple(source.note for source in self._policy_sources if source.problem)
+        problems = self._users.problems if self._users else {}
+        notes += tuple(f"keys of {issuer}: {problem}" for issuer, problem in problems.items())
+        return Readiness(tuple(missing), notes)
 
     def stop(self) -> None:
         """Stop accepting, finish what is under way within `limits.drain_s`, and let `run` return."""
@@ -145,6 +167,10 @@ class Service:
         try:
             async with trio.open_nursery() as background:
                 background.start_soon(self._source.run)
+                if self._users is not None:
+                    background.start_soon(self._users.run)
+                for policy_source in self._policy_sources:
+                    background.start_soon(policy_source.run)
                 background.start_soon(admin.serve, background, partial(self._guarded, self._welcome_anyone))
                 task_status.started(Addresses(agents.address, admin.address))
                 await self._serve_agents(agents)
@@ -338,7 +364,12 @@ class Service:
             key=self._key,
             routes=self._routes,
             identity=lambda: self._source.current,
-            policy=lambda: self._policy,
+            policy=self._policy,
+            shadow_policy=self._shadow,
+            verify_user=self._users.verify if self._users else None,
+            history=History(),
+            annotations=Annotations(),
+            admission=Admission({name: server.limits() for name, server in self._config.servers.items()}),
             sealer=SessionSealer(os.urandom(32)),
             record=record,
             clock=self._clock,
@@ -357,6 +388,11 @@ class Service:
 def _log_identity(event: SourceEvent, detail: str) -> None:
     level = logging.INFO if event is SourceEvent.UPDATED else logging.WARNING
     _LOG.log(level, "identity: %s %s", event, detail)
+
+
+def _log_keys(event: KeysEvent, detail: str) -> None:
+    level = logging.INFO if event is KeysEvent.UPDATED else logging.WARNING
+    _LOG.log(level, "users' keys: %s %s", event, detail)
 
 
 async def _listener_at(address: Address) -> Listener:

@@ -17,6 +17,7 @@ from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Context
 from callgate.parts import Clock
 from callgate.policy.compile import Policy, load_policy
+from callgate.policy_source import PolicySource
 from callgate.service import Addresses, Service
 from callgate.trace import DecisionTrace, Outcome, Stage
 from support.pki import Authority
@@ -29,6 +30,8 @@ WORKLOADS = {
     "ops": "spiffe://acme.test/ns/ops/sa/auditor",
     "stranger": "spiffe://acme.test/ns/other/sa/nobody",
     "partner": "spiffe://partner.test/ns/sales/sa/agent",
+    # `billing`, as it is called in another trust domain.
+    "twin": "spiffe://partner.test/ns/billing/sa/refund-agent",
 }
 ISSUER = "https://gate.acme.test"
 POLICY = """
@@ -165,7 +168,7 @@ async def running_gate(
     directory: Path,
     upstream_url: str,
     *,
-    policy: str = POLICY,
+    policy: str | PolicySource = POLICY,
     clock: Clock | None = None,
     ttl_s: float = 300.0,
     admin: str = "127.0.0.1:0",
@@ -173,6 +176,7 @@ async def running_gate(
     server: Mapping[str, str] | None = None,
     more: str = "",
     record: Callable[[DecisionTrace], None] | None = None,
+    shadow: PolicySource | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate with an identity, listening; stopped in good order at the end."""
     api = DevWorkloadApi(directory / "spiffe", WORKLOADS, ttl_s=ttl_s, dns_names={"gate": ["localhost"]})
@@ -180,7 +184,8 @@ async def running_gate(
         config = config_of(
             upstream_url, endpoint=api.endpoint("gate"), admin=admin, issuer=issuer, server=server, more=more
         )
-        async with starting_gate(api, config, policy_of(policy, config.servers), clock, record) as gate:
+        given = policy_of(policy, config.servers) if isinstance(policy, str) else policy
+        async with starting_gate(api, config, given, clock, record, shadow) as gate:
             with trio.fail_after(10):
                 await gate.service.wait_ready()
             yield gate
@@ -190,9 +195,10 @@ async def running_gate(
 async def starting_gate(
     api: DevWorkloadApi,
     config: Config,
-    policy: Policy,
+    policy: Policy | PolicySource,
     clock: Clock | None = None,
     record: Callable[[DecisionTrace], None] | None = None,
+    shadow: PolicySource | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate that listens, whether or not it has an identity yet; stopped in good order at the end."""
     gate: Gate
@@ -202,7 +208,7 @@ async def starting_gate(
         if record is not None:
             record(trace)
 
-    service = Service(config, policy, take, clock)
+    service = Service(config, policy, take, clock, shadow=shadow)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(service.run)
         gate = Gate(service, addresses, api)

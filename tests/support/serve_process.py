@@ -49,6 +49,14 @@ class ServeProcess:
                 await self.said.wait()
                 self.said = trio.Event()
 
+    async def lines_with(self, text: str, count: int) -> None:
+        """Until it has logged so many messages with that text in them."""
+        with trio.fail_after(START_S):
+            while sum(text in message for message in self.messages) < count:
+                assert not self.ended.is_set(), f"ended without {text!r}: {self.messages}"
+                await self.said.wait()
+                self.said = trio.Event()
+
     async def ports(self) -> tuple[int, int]:
         """Of the agents' listener and the admin's."""
         found = _ADDRESSES.fullmatch(await self.line("listening for agents"))

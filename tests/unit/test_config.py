@@ -48,7 +48,8 @@ def test_reads_the_example_of_the_format() -> None:
     assert config.listen == Address("0.0.0.0", 8443)
     assert config.workload_api == "unix:///run/spire/agent.sock"
     assert config.issuer == "https://gate.acme.test"
-    assert config.policy == "policy.yaml"
+    assert config.policy == ("policy.yaml",)
+    assert config.shadow_policy == ()
     assert list(config.servers) == ["ledger"]
     ledger = config.servers["ledger"]
     assert ledger.url == "https://ledger.acme.test:8443/mcp"
@@ -336,10 +337,36 @@ def test_tells_of_all_faults_at_once() -> None:
 
 
 def test_outline_tells_what_it_can_of_a_refused_file() -> None:
-    assert outline(changed("0.0.0.0:8443", "x"), "c.yaml") == ("policy.yaml", frozenset({"ledger"}))
-    assert outline("policy: 5\nservers: []\n", "c.yaml") == (None, None)
-    assert outline("[]", "c.yaml") == (None, None)
-    assert outline("a: [", "c.yaml") == (None, None)
+    refused = changed("0.0.0.0:8443", "x") + "shadow_policy: [next, more.yaml]\n"
+    assert outline(refused, "c.yaml") == (("policy.yaml",), ("next", "more.yaml"), frozenset({"ledger"}))
+    assert outline("policy: 5\nservers: []\n", "c.yaml") == ((), (), None)
+    assert outline("[]", "c.yaml") == ((), (), None)
+    assert outline("a: [", "c.yaml") == ((), (), None)
+
+
+def test_a_policy_may_be_several_files_and_folders() -> None:
+    text = changed("policy: policy.yaml", "policy: [base.yaml, teams]\nshadow_policy: next.yaml")
+    assert read(text).policy == ("base.yaml", "teams")
+    assert read(text).shadow_policy == ("next.yaml",)
+
+
+@pytest.mark.parametrize("key", ["policy", "shadow_policy"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("5", "must be a path, or a list of no more than 100 paths"),
+        ("[a, 5]", "must be a path, or a list of no more than 100 paths"),
+        ("{a: b}", "must be a path, or a list of no more than 100 paths"),
+        (f"[{', '.join(['a'] * 101)}]", "must be a path, or a list of no more than 100 paths"),
+        ("[]", "must not be empty"),
+        ("''", "must not be empty"),
+        ("[a, '']", "must not be empty"),
+        ("a" * 4097, "has a path of more than 4096 characters"),
+    ],
+)
+def test_refuses_what_is_no_list_of_paths(key: str, value: str, words: str) -> None:
+    text = "".join(f"{line}\n" for line in LEAST.splitlines() if not line.startswith(f"{key}:"))
+    assert problems(f"{text}{key}: {value}\n") == [f"c.yaml:{text.count(chr(10)) + 1}:{len(key) + 3}: {key} {words}"]
 
 
 def test_quickstart_is_a_good_configuration() -> None:

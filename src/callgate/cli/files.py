@@ -1,15 +1,19 @@
-"""The two files that a gate is started with, read and checked together."""
+"""The files that a gate is started with, read and checked together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from callgate.config import Config, load_config, outline
-from callgate.policy.compile import Policy, load_policy
-from callgate.policy.model import POLICY_LIMITS
-from callgate.yaml_strict import DEFAULT_LIMITS, Problem, decode
+from callgate.config import Config, Outline, load_config, outline
+from callgate.policy.compile import Policy
+from callgate.policy_files import policy_files, read_text
+from callgate.policy_source import PolicySource
+from callgate.yaml_strict import DEFAULT_LIMITS, Problem
+
+SHADOW = "shadow policy"
 
 
 class FileProblems(click.ClickException):
@@ -24,35 +28,48 @@ class FileProblems(click.ClickException):
         click.echo(self.message, file=file, err=file is None)
 
 
+@dataclass(frozen=True, slots=True)
+class GateFiles:
+    """callgate.yaml, the folder that it stands in, and the policies that it names, each ready to follow its files."""
+
+    folder: Path
+    config: Config
+    policy: PolicySource
+    shadow: PolicySource | None
+
+    @property
+    def policies(self) -> Mapping[str, PolicySource]:
+        """Both by their role, as metrics call it."""
+        return {"enforced": self.policy} | ({"shadow": self.shadow} if self.shadow else {})
+
+
 def read_config(path: Path) -> tuple[Config, Policy]:
-    """Read callgate.yaml and the policy file that it names.  Raises FileProblems with the mistakes in both."""
-    text = _read(path, DEFAULT_LIMITS.max_bytes)
+    """Read callgate.yaml and the policies that it names.  Raises FileProblems with the mistakes in all of them."""
+    files = open_files(path)
+    return files.config, files.policy.current
+
+
+def open_files(path: Path) -> GateFiles:
+    """As `read_config`, for who wants to follow the policies."""
+    text = read_text(path, DEFAULT_LIMITS.max_bytes)
     if isinstance(text, Problem):
         raise FileProblems([text])
     config = load_config(text, str(path))
-    if isinstance(config, Config):
-        policy = read_policy(path.parent / config.policy, frozenset(config.servers))
-        if isinstance(policy, Policy):
-            return config, policy
-        raise FileProblems(policy)
-    policy_path, servers = outline(text, str(path))
-    policy = read_policy(path.parent / policy_path, servers) if policy_path else ()
-    raise FileProblems(config if isinstance(policy, Policy) else (*config, *policy))
+    if not isinstance(config, Config):
+        raise FileProblems([*config, *_problems_beside(path, outline(text, str(path)))])
+    servers = frozenset(config.servers)
+    policy = PolicySource.open(policy_files(path.parent, config.policy, servers))
+    shadow = None
+    if config.shadow_policy:
+        shadow = PolicySource.open(policy_files(path.parent, config.shadow_policy, servers), what=SHADOW)
+    if isinstance(policy, PolicySource) and not isinstance(shadow, tuple):
+        return GateFiles(path.parent, config, policy, shadow)
+    raise FileProblems([problem for found in (policy, shadow) if isinstance(found, tuple) for problem in found])
 
 
-def read_policy(path: Path, servers: frozenset[str] | None) -> Policy | tuple[Problem, ...]:
-    """Read one policy file, or say all that is wrong with it; `servers` as in `load_policy`."""
-    text = _read(path, POLICY_LIMITS.max_bytes)
-    return (text,) if isinstance(text, Problem) else load_policy(text, str(path), servers)
-
-
-def _read(path: Path, max_bytes: int) -> str | Problem:
-    try:
-        with path.open("rb") as file:
-            # One byte more than may be: enough to be refused as too large.
-            data = file.read(max_bytes + 1)
-    except (OSError, ValueError) as error:
-        return Problem(str(path), 0, 0, f"cannot be read: {getattr(error, 'strerror', None) or error}")
-    if len(data) > max_bytes:
-        return Problem(str(path), 0, 0, f"is larger than {max_bytes} bytes")
-    return decode(data, str(path))
+def _problems_beside(path: Path, found: Outline) -> Iterator[Problem]:
+    """What is wrong with the policies of a configuration that is refused."""
+    for paths in (found.policy, found.shadow_policy):
+        policy = policy_files(path.parent, paths, found.servers).load() if paths else ()
+        if isinstance(policy, tuple):
+            yield from policy

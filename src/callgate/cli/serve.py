@@ -4,6 +4,7 @@ import logging
 import resource
 import signal
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -12,11 +13,10 @@ from pathlib import Path
 import click
 import trio
 
-from callgate.cli.files import read_config
+from callgate.cli.files import GateFiles, open_files
 from callgate.cli.interpreter import settle
 from callgate.cli.running import run
-from callgate.config import Config
-from callgate.policy.compile import Policy
+from callgate.policy_source import PolicySource
 from callgate.service import Addresses, Service
 from callgate.telemetry.export import Telemetry
 from callgate.telemetry.logs import set_up_logging
@@ -39,12 +39,16 @@ _LOG = logging.getLogger("callgate")
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def serve(path: Path, log_level: str) -> None:
-    """Run the gate until SIGTERM or SIGINT; then finish what is under way and exit 0."""
+    """Run the gate until SIGTERM or SIGINT; then finish what is under way and exit 0.
+
+    A changed policy file is in force within a second; SIGHUP has the files read at once, and says in the log what came
+    of it.
+    """
     set_up_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
-    config, policy = read_config(path)
+    files = open_files(path)
     _take_the_files_allowed()
     settle()
-    run(partial(run_gate, config, policy))
+    run(partial(run_gate, files))
 
 
 def _take_the_files_allowed() -> None:
@@ -54,14 +58,18 @@ def _take_the_files_allowed() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run_gate(config: Config, policy: Policy) -> None:
+async def run_gate(files: GateFiles) -> None:
     """Run one gate with telemetry and signals, as `callgate serve` does."""
-    sender = Sender(config.telemetry.service_name, version("callgate"), uuid.uuid4().hex)
-    telemetry = Telemetry.from_settings(config.telemetry.otlp, sender, svid_not_after=lambda: service.svid_expires)
-    service = Service(config, policy, telemetry.record)
+    settings = files.config.telemetry
+    sender = Sender(settings.service_name, version("callgate"), uuid.uuid4().hex)
+    telemetry = Telemetry.from_settings(
+        settings.otlp, sender, svid_not_after=lambda: service.svid_expires, policies=files.policies
+    )
+    service = Service(files.config, files.policy, telemetry.record, shadow=files.shadow, folder=files.folder)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, service)
+            nursery.start_soon(_reload_on_signal, tuple(files.policies.values()))
             addresses: Addresses = await nursery.start(service_until_stopped, service, nursery.cancel_scope)
             _LOG.info("listening for agents on %s, for metadata and health on %s", addresses.agents, addresses.admin)
             nursery.start_soon(_report_readiness, service)
@@ -87,6 +95,14 @@ async def _report_readiness(service: Service) -> None:
     identity = service.identity
     if identity is not None:
         _LOG.info("ready as %s", identity.svid.id)
+
+
+async def _reload_on_signal(policies: Sequence[PolicySource]) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            _LOG.info("SIGHUP: reading the policy")
+            for policy in policies:
+                policy.reload_now()
 
 
 async def _stop_on_signal(service: Service) -> None:

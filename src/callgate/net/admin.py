@@ -11,9 +11,13 @@ from callgate.wire.json_strict import dumps
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether calls can be served, and if not, why (one short sentence for each thing that is missing)."""
+    """Whether calls can be served, and if not, why (one short sentence for each thing that is missing).
+
+    `notes`: what is wrong although calls can be served.
+    """
 
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> int:
@@ -23,7 +27,8 @@ class Readiness:
     @property
     def document(self) -> Mapping[str, object]:
         """What `/readyz` says."""
-        return {"ready": not self.missing, "missing": list(self.missing)}
+        told: dict[str, object] = {"ready": not self.missing, "missing": list(self.missing)}
+        return told | {"notes": list(self.notes)} if self.notes else told
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ what is there.  Where the collector is dead, slow or silent, traces are dropped 
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from callgate.errors import place_of
 from callgate.telemetry.complaint import Complaint
 from callgate.telemetry.metric_export import MetricExport, metric_export
-from callgate.telemetry.metrics import Drops
+from callgate.telemetry.metrics import NO_POLICIES, Drops, PolicyOnDisk
 from callgate.telemetry.otlp import Service
 from callgate.telemetry.outbox import Outbox, TelemetryLimits
 from callgate.telemetry.sinks import OtlpSink, SdkSink, otlp_sink
@@ -62,6 +62,7 @@ class Telemetry:
         *,
         on_trace: Callable[[DecisionTrace], None] | None = None,
         svid_not_after: Callable[[], float | None] = lambda: None,
+        policies: Mapping[str, PolicyOnDisk] = NO_POLICIES,
         with_metrics: bool = True,
     ) -> "Telemetry":
         """Traces and metrics to the OTLP/HTTP collector at `otlp_url`, or where the environment says, or nowhere.
@@ -71,7 +72,7 @@ class Telemetry:
         """
         resource = service.resource()
         sink = otlp_sink(otlp_url, resource)
-        metrics = metric_export(otlp_url, resource, svid_not_after) if with_metrics else None
+        metrics = metric_export(otlp_url, resource, svid_not_after, policies) if with_metrics else None
         return cls(sink, metrics=metrics, on_trace=on_trace)
 
     def record(self, trace: DecisionTrace) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.resources import Resource
 
 from callgate.telemetry.complaint import Complaint
-from callgate.telemetry.metrics import Metrics
+from callgate.telemetry.metrics import NO_POLICIES, Metrics, PolicyOnDisk
 from callgate.telemetry.otlp import Target, choice, milliseconds, target_of
 
 # OTEL_METRIC_EXPORT_INTERVAL's and _TIMEOUT's defaults; an interval of more than a day is a mistake.
@@ -57,7 +57,10 @@ class MetricExport:
 
 
 def metric_export(
-    url: str | None, resource: Resource, svid_not_after: Callable[[], float | None]
+    url: str | None,
+    resource: Resource,
+    svid_not_after: Callable[[], float | None],
+    policies: Mapping[str, PolicyOnDisk] = NO_POLICIES,
 ) -> MetricExport | None:
     """To the collector at `url`, or where the environment says, or None.  Reads it; raises CannotExport."""
     target = target_of(url, "metrics")
@@ -65,7 +68,7 @@ def metric_export(
         return None
     choice("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", ("explicit_bucket_histogram",))
     every_s = milliseconds("OTEL_METRIC_EXPORT_INTERVAL", EXPORT_EVERY_S, _EVERY_BOUNDS_MS)
-    metrics = Metrics(resource, svid_not_after, _temporality())
+    metrics = Metrics(resource, svid_not_after, _temporality(), policies)
     return MetricExport(metrics, _exporter(target), every_s)
 
 

@@ -7,8 +7,11 @@ that.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -43,7 +46,21 @@ HANDSHAKE_DURATION = Instrument(
     "callgate.tls.handshake.duration", "s", "A TLS handshake with an agent", (names.ERROR_TYPE,)
 )
 SVID_EXPIRES_IN = Instrument("callgate.svid.expires_in", "s", "Until the gate's own SVID expires")
+POLICY_RELOADS = Instrument(
+    "callgate.policy.reloads",
+    "{reload}",
+    "Changes of the policy's files, by what came of them",
+    (names.POLICY_ROLE, names.POLICY_OUTCOME),
+)
+POLICY_STALE = Instrument("callgate.policy.stale", "s", "For how long the files have said what is not in force")
 DROPPED = Instrument("callgate.telemetry.dropped", "{trace}", "Traces that reached no collector", (names.ERROR_TYPE,))
+
+SHADOW_DECISIONS = Instrument(
+    "callgate.shadow.decisions",
+    "{request}",
+    "What would have been decided, had what is in shadow been enforced",
+    (names.SHADOW_SOURCE, names.DECISION, names.SHADOW_DECISION),
+)
 
 # The boundaries that the MCP conventions give for `mcp.server.operation.duration`, in seconds.
 OPERATION_BOUNDARIES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -77,11 +94,31 @@ class Drops:
         return self.queue_full + self.encode_failed + self.export_failed + self.closed
 
 
+@dataclass(slots=True)
+class Reloads:
+    """Changes of a policy's files that were read: put in force, or refused; counted by their source."""
+
+    ok: int = 0
+    refused: int = 0
+
+
+class PolicyOnDisk(Protocol):
+    """What metrics ask of a policy that follows its files; `stale_since` as in `PolicySource`, from any thread."""
+
+    reloads: Reloads
+
+    @property
+    def stale_since(self) -> float | None: ...  # noqa: D102  # said above
+
+
+NO_POLICIES: Mapping[str, PolicyOnDisk] = MappingProxyType({})
+
+
 class Metrics:
     """The instruments.  `count` and `collect` may be called from different threads.
 
     `svid_not_after`: when the gate's own SVID expires, Unix seconds, or None while it has none.  It is asked by
-    `collect`.  `temporality` is that of all sums and histograms.
+    `collect`, as are `policies`, by their role (`enforced`, `shadow`).  `temporality` is that of all sums and histograms.
     """
 
     def __init__(
@@ -89,6 +126,7 @@ class Metrics:
         resource: Resource,
         svid_not_after: Callable[[], float | None] = lambda: None,
         temporality: AggregationTemporality = AggregationTemporality.CUMULATIVE,
+        policies: Mapping[str, PolicyOnDisk] = NO_POLICIES,
     ) -> None:
         self.drops = Drops()
         self._resource = resource
@@ -102,7 +140,11 @@ class Metrics:
         self._mint = HistogramBuckets(MINT_DURATION, SHORT_BOUNDARIES_S)
         self._handshake = HistogramBuckets(HANDSHAKE_DURATION, HANDSHAKE_BOUNDARIES_S)
         self._dropped = CounterSums(DROPPED)
+        self._shadow = CounterSums(SHADOW_DECISIONS)
         self._told = Drops()
+        self._policies = policies
+        self._reloads = CounterSums(POLICY_RELOADS)
+        self._told_reloads: Counter[Values] = Counter()
 
     def count(self, trace: DecisionTrace) -> None:
         """Take one finished trace into account."""
@@ -117,10 +159,19 @@ class Metrics:
                 stage = record.stage
                 if stage is _DECIDE:
                     self._authorization.record(_seconds(record), decision[:1])
+                    self._count_shadow(record)
                 elif stage is _MINT:
                     self._mint.record(_seconds(record), _stage_error(record))
                 elif stage is _ACCEPT and names.TLS_HANDSHAKE_DURATION in record.attributes:
                     self._count_handshake(record)
+
+    def _count_shadow(self, record: StageRecord) -> None:
+        """What rules in shadow, and a policy in shadow, would have decided, beside what was decided."""
+        done = "allow" if record.outcome is _OK else "deny"
+        for source, name in (("rules", names.SHADOW_DECISION), ("policy", names.SHADOW_POLICY_DECISION)):
+            would = record.attributes.get(name)
+            if would is not None:
+                self._shadow.add(1, (source, done, str(would)))
 
     def _count_handshake(self, accept: StageRecord) -> None:
         took = accept.attributes[names.TLS_HANDSHAKE_DURATION]
@@ -130,7 +181,8 @@ class Metrics:
     def collect(self) -> MetricsData:
         """Everything up to now, in the form that the SDK's exporters take."""
         self._count_drops()
-        sums = (self._decisions, self._dropped)
+        self._count_reloads()
+        sums = (self._decisions, self._shadow, self._dropped, self._reloads)
         histograms = (self._operation, self._authorization, self._mint, self._handshake)
         with self._lock:
             # Copies and no more: a call may be waiting to be counted.
@@ -140,6 +192,7 @@ class Metrics:
             self._started_ns = period.ended_ns
         metrics = [metric() for metric in taken]
         metrics += self._svid_expires_in(period.ended_ns)
+        metrics += self._policy_stale(period.ended_ns)
         filled = [metric for metric in metrics if metric.data.data_points]
         return MetricsData(
             [ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, filled, "")], self._resource.schema_url)]
@@ -150,6 +203,23 @@ class Metrics:
             now = getattr(self.drops, cause)
             self._dropped.add(now - getattr(self._told, cause), (cause,))
             setattr(self._told, cause, now)
+
+    def _count_reloads(self) -> None:
+        for role, policy in self._policies.items():
+            for outcome in ("ok", "refused"):
+                now, values = getattr(policy.reloads, outcome), (role, outcome)
+                self._reloads.add(now - self._told_reloads[values], values)
+                self._told_reloads[values] = now
+
+    def _policy_stale(self, now_ns: int) -> Iterator[Metric]:
+        since = {role: policy.stale_since for role, policy in self._policies.items()}
+        points = [
+            NumberDataPoint({names.POLICY_ROLE: role}, 0, now_ns, max(now_ns / 1e9 - when, 0.0) if when else 0.0)
+            for role, when in since.items()
+        ]
+        if points:
+            name, unit, description, _ = POLICY_STALE
+            yield Metric(name, description, unit, Gauge(points))
 
     def _svid_expires_in(self, now_ns: int) -> Iterator[Metric]:
         not_after = self._svid_not_after()

@@ -47,6 +47,9 @@ DECISION_PATH: Final = "callgate.decision.path"
 REASON: Final = "callgate.reason"
 DETAIL: Final = "callgate.detail"
 POLICY_DIGEST: Final = "callgate.policy.digest"
+# Of the metrics about a policy's files: enforced or shadow; ok or refused.
+POLICY_ROLE: Final = "callgate.policy.role"
+POLICY_OUTCOME: Final = "callgate.policy.outcome"
 RULE_ID: Final = "callgate.rule.id"
 RULE_KIND: Final = "callgate.rule.kind"
 RULE_MATCHED: Final = "callgate.rule.matched"
@@ -65,6 +68,20 @@ TLS_ALERT: Final = "callgate.tls.alert"
 TLS_HANDSHAKE_DURATION: Final = "callgate.tls.handshake.duration"
 STREAM_EVENTS: Final = "callgate.stream.events"
 TOOLS_HIDDEN: Final = "callgate.tools.hidden"
+
+# On whose behalf, and what for: the first is proved by a token, the second is the agent's word and no more.
+USER_ISSUER: Final = "callgate.user.issuer"
+USER_SUBJECT: Final = "callgate.user.subject"
+DECLARED_PURPOSE: Final = "callgate.declared.purpose"
+# What rules in shadow would have made of the call, and what a whole policy in shadow would have.
+SHADOW_SOURCE: Final = "callgate.shadow.source"
+SHADOW_DECISION: Final = "callgate.shadow.decision"
+SHADOW_REASON: Final = "callgate.shadow.reason"
+SHADOW_RULES: Final = "callgate.shadow.rules"
+SHADOW_POLICY_DECISION: Final = "callgate.shadow_policy.decision"
+SHADOW_POLICY_REASON: Final = "callgate.shadow_policy.reason"
+SHADOW_POLICY_RULES: Final = "callgate.shadow_policy.rules"
+SHADOW_POLICY_DIGEST: Final = "callgate.shadow_policy.digest"
 
 # The claims of the minted token, on the MINT record.  Never the token.
 CLAIM_AUD: Final = "callgate.token.aud"

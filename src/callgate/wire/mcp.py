@@ -7,7 +7,7 @@ upstream is built anew from what was read: params by the table of `callgate.wire
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from callgate.errors import Reason, Refusal
@@ -29,7 +29,7 @@ from callgate.wire.methods import (
     Service,
     Subject,
 )
-from callgate.wire.params import read_meta, refuse_meta, refuse_params
+from callgate.wire.params import META_PURPOSE, read_meta, refuse_meta, refuse_params
 from callgate.wire.session import MAX_HANDLE_CHARS
 from callgate.wire.trace_context import read_trace_context, write_traceparent
 
@@ -64,7 +64,8 @@ class Request:
 
     `tool`, `arguments`: of tools/call alone; arguments that were left out are {}.  `session_handle`: not yet opened,
     of legacy messages but `initialize`.  `param_headers`: (lower-case name, value as it came), modern only.  `trace`:
-    the caller's span, if its context could be read.
+    the caller's span, if its context could be read.  `size_bytes`: of the body.  `authorization`: the header as it came,
+    a secret.
     """
 
     server: str
@@ -76,12 +77,21 @@ class Request:
     session_handle: str | None = None
     param_headers: tuple[tuple[str, str], ...] = ()
     trace: TraceParent | None = None
+    size_bytes: int = 0
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def meta(self) -> JsonObject:
         """`params._meta`, {} where there is none."""
         meta = self.message.params.get("_meta")
         return meta if type(meta) is dict else {}
+
+    @property
+    def purpose(self) -> str:
+        """What the agent declares that it calls for; "" where it declares nothing.  Declared is not proved."""
+        purpose = self.meta.get(META_PURPOSE)
+        # A message that ends at the gate may say in its params what it likes.
+        return purpose if type(purpose) is str and not is_absorbed(self) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ def read_request(raw: RawRequest, limits: JsonLimits) -> Request | Refusal:
     era = settle_era(raw.headers, message, meta)
     if isinstance(era, Refusal):
         return _refused(era, message, None)
-    found = _read_message(server, era, raw.headers, message, meta)
+    found = _read_message(server, era, raw, message, meta)
     return _refused(found, message, era) if isinstance(found, Refusal) else found
 
 
@@ -180,8 +190,9 @@ def _refused(refusal: Refusal, message: ClientMessage, era: Era | None) -> Refus
 
 
 def _read_message(
-    server: str, era: Era, headers: Headers, message: ClientMessage, meta: JsonObject
+    server: str, era: Era, raw: RawRequest, message: ClientMessage, meta: JsonObject
 ) -> Request | Refusal:
+    headers = raw.headers
     row = _find_method(message, era)
     if isinstance(row, Refusal):
         return row
@@ -199,7 +210,20 @@ def _read_message(
     if isinstance(mirrors, Refusal):
         return mirrors
     revision = MODERN_REVISION if era is Era.MODERN else LEGACY_REVISION
-    return Request(server, era, revision, message, tool, arguments, session, mirrors, read_trace_context(meta))
+    return Request(
+        server,
+        era,
+        revision,
+        message,
+        tool,
+        arguments,
+        session,
+        mirrors,
+        read_trace_context(meta),
+        len(raw.body),
+        # Repeated, it was refused: it is one of the headers of which HTTP takes one (`wire.http1`).
+        headers.one("authorization"),
+    )
 
 
 def _find_method(message: ClientMessage, era: Era) -> Method | Refusal:

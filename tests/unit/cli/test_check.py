@@ -39,6 +39,12 @@ def run(path: Path) -> Result:
     return CliRunner().invoke(check, ["-c", str(path)])
 
 
+def refused(*problems: str) -> str:
+    """What is printed for files with these problems, each `place: message`."""
+    lines = (problem.replace(": ", ": error CG001 ", 1) for problem in problems)
+    return "\n".join([*lines, "1 error" if len(problems) == 1 else f"{len(problems)} errors", ""])
+
+
 def test_accepts_the_quickstart() -> None:
     result = run(QUICKSTART / "callgate.yaml")
 
@@ -84,13 +90,13 @@ def test_tells_of_the_mistakes_in_both_files_at_once(folder: Path) -> None:
     config, policy = folder / "callgate.yaml", folder / "rules" / "policy.yaml"
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.splitlines() == [
+    assert result.stderr == refused(
         f"{config}:1:1: key 'issuer' is missing",
         f"{config}:1:9: listen must be an address and a port, as in 0.0.0.0:8443 or '[::]:8443'",
         f"{config}:2:1: unknown key 'isuer'; did you mean 'issuer'?",
         f"{policy}:4:59: server 'legder' is not configured; did you mean 'ledger'?",
         f"{policy}:4:74: tools must not be an empty list",
-    ]
+    )
 
 
 def test_tells_of_the_policy_alone_when_the_configuration_is_good(folder: Path) -> None:
@@ -99,27 +105,28 @@ def test_tells_of_the_policy_alone_when_the_configuration_is_good(folder: Path) 
     result = run(folder / "callgate.yaml")
 
     assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("\n1 error\n")
+    assert result.stderr.count("\n") == 2
     assert result.stderr.startswith(f"{folder}/rules/policy.yaml:5:")
 
 
 def test_tells_of_the_configuration_alone_when_it_names_no_policy(folder: Path) -> None:
     (folder / "callgate.yaml").write_text(CONFIG.replace("policy: rules/policy.yaml\n", ""))
 
-    assert run(folder / "callgate.yaml").stderr == f"{folder}/callgate.yaml:1:1: key 'policy' is missing\n"
+    assert run(folder / "callgate.yaml").stderr == refused(f"{folder}/callgate.yaml:1:1: key 'policy' is missing")
 
 
 def test_a_good_policy_adds_nothing_to_the_mistakes_in_the_configuration(folder: Path) -> None:
     (folder / "callgate.yaml").write_text(CONFIG + "x: 1\n")
 
-    assert run(folder / "callgate.yaml").stderr == f"{folder}/callgate.yaml:7:1: unknown key 'x'\n"
+    assert run(folder / "callgate.yaml").stderr == refused(f"{folder}/callgate.yaml:7:1: unknown key 'x'")
 
 
 def test_says_that_the_configuration_is_missing(tmp_path: Path) -> None:
     result = run(tmp_path / "callgate.yaml")
 
     assert result.exit_code == 1
-    assert result.stderr == f"{tmp_path}/callgate.yaml: cannot be read: No such file or directory\n"
+    assert result.stderr == refused(f"{tmp_path}/callgate.yaml: cannot be read: No such file or directory")
 
 
 def test_says_that_the_policy_is_missing(folder: Path) -> None:
@@ -128,13 +135,30 @@ def test_says_that_the_policy_is_missing(folder: Path) -> None:
     result = run(folder / "callgate.yaml")
 
     assert result.exit_code == 1
-    assert result.stderr == f"{folder}/rules/policy.yaml: cannot be read: No such file or directory\n"
+    assert result.stderr == refused(f"{folder}/rules/policy.yaml: cannot be read: No such file or directory")
 
 
-def test_says_that_the_policy_is_a_folder(folder: Path) -> None:
+def test_takes_a_folder_of_policy_files(folder: Path) -> None:
     (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", "rules"))
+    (folder / "rules" / "more.yml").write_text(POLICY.replace("id: a", "id: b").replace("ledger", "mail"))
 
-    assert run(folder / "callgate.yaml").stderr == f"{folder}/rules: cannot be read: Is a directory\n"
+    assert f"{folder}/rules: 2 grants, 0 denials" in run(folder / "callgate.yaml").stdout
+
+
+def test_says_that_a_folder_holds_no_policy(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", "rules"))
+    (folder / "rules" / "policy.yaml").rename(folder / "rules" / ".policy.yaml")
+
+    assert run(folder / "callgate.yaml").stderr == refused(f"{folder}/rules: holds no policy file (*.yaml, *.yml)")
+
+
+def test_tells_of_the_mistakes_in_the_policy_in_shadow_too(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG + "shadow_policy: [rules, next.yaml]\n")
+    (folder / "rules" / "policy.yaml").write_text(POLICY.replace("ledger", "legder"))
+
+    places = [line.partition(": ")[0] for line in run(folder / "callgate.yaml").stderr.splitlines()[:-1]]
+    wrong = f"{folder}/rules/policy.yaml:4:59"
+    assert places == [wrong, f"{folder}/next.yaml", wrong]
 
 
 def test_says_that_a_path_cannot_be_one(folder: Path) -> None:
@@ -146,14 +170,14 @@ def test_says_that_a_path_cannot_be_one(folder: Path) -> None:
 def test_says_where_a_file_is_not_utf8(folder: Path) -> None:
     (folder / "rules" / "policy.yaml").write_bytes(POLICY.encode() + b"# \xff\n")
 
-    assert run(folder / "callgate.yaml").stderr == f"{folder}/rules/policy.yaml:5:3: is not UTF-8 here\n"
+    assert run(folder / "callgate.yaml").stderr == refused(f"{folder}/rules/policy.yaml:5:3: is not UTF-8 here")
 
 
 def test_reads_no_more_than_the_limit_of_a_file_without_end(folder: Path) -> None:
     (folder / "callgate.yaml").write_text(CONFIG.replace("rules/policy.yaml", "/dev/zero"))
 
-    assert run(folder / "callgate.yaml").stderr == "/dev/zero: is larger than 4194304 bytes\n"
-    assert run(Path("/dev/zero")).stderr == "/dev/zero: is larger than 1048576 bytes\n"
+    assert run(folder / "callgate.yaml").stderr == refused("/dev/zero: is not a regular file")
+    assert run(Path("/dev/zero")).stderr == refused("/dev/zero: is larger than 1048576 bytes")
 
 
 def test_gives_serve_the_same_two_values(folder: Path) -> None:
