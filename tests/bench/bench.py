@@ -19,6 +19,7 @@ from typing import IO, NamedTuple, Self
 from callgate.dev.workload_api import DevWorkloadApi
 
 ACTORS = Path(__file__).with_name("actors.py")
+DECISIONS = Path(__file__).with_name("decisions.py")
 TICKS_S = os.sysconf("SC_CLK_TCK")
 POLICY = """
 version: 1
@@ -132,6 +133,8 @@ def main() -> None:
             print(row(f"{name[:18]}…, alone", [one]))
         gate.end()
         report_stages(gate.said())
+    sys.stdout.flush()
+    subprocess.run([sys.executable, str(DECISIONS)], check=True)
 
 
 def report_stages(said: dict[str, object]) -> None:

@@ -8,6 +8,9 @@ import click
 _COMMANDS = {
     "serve": "callgate.cli.serve:serve",
     "check": "callgate.cli.check:check",
+    "explain": "callgate.cli.explain:explain_call",
+    "test": "callgate.cli.test:test",
+    "schema": "callgate.cli.schema:schema",
     "demo": "callgate.cli.demo:demo",
     "dev": "callgate.cli.dev:dev",
 }

@@ -1,13 +1,36 @@
-"""`callgate check`: are the configuration and the policy good?"""
+"""`callgate check`: are the configuration and the policy good, and do they say what they seem to?"""
 
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from callgate.cli.files import read_config
+from callgate.cli.files import FileProblems, open_files
+from callgate.cli.report import as_json, as_sarif, as_text
+from callgate.cli.tools_option import read_tool_lists
+from callgate.config import Config
+from callgate.policy.compile import Policy
+from callgate.policy.lint import Surroundings, lint
+from callgate.policy.model import POLICY_LIMITS
+from callgate.policy.moments import parse_moment
+from callgate.policy.remarks import Level, Remark
+from callgate.policy_files import PolicyFiles, policy_files, read_text
+from callgate.tool_lists import ToolList
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What there is to check: the configuration, None without one, and each policy by where it stands, in words."""
+
+    config: Config | None
+    policies: Mapping[str, Policy]
 
 
 @click.command()
+@click.argument("policies", nargs=-1, metavar="[POLICY]...", type=click.Path(path_type=Path))
 @click.option(
     "-c",
     "--config",
@@ -15,18 +38,129 @@ from callgate.cli.files import read_config
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("callgate.yaml"),
     show_default=True,
-    help="Where things are; names the policy file.",
+    help="Where things are; names the policy files.",
 )
-def check(path: Path) -> None:
-    """Check the configuration and the policy that it names, and start nothing.
+@click.option(
+    "--tools",
+    "tool_lists",
+    multiple=True,
+    metavar="SERVER=FILE|URL",
+    help="What the server says to tools/list: a JSON file, or the URL of a server that is asked without credentials.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    show_default=True,
+    help="json and sarif go to stdout, with all findings.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([level.value for level in Level]),
+    default=Level.ERROR.value,
+    show_default=True,
+    help="Exit with 1 for a finding of this level or a worse one.",
+)
+@click.option("--notes", is_flag=True, help="Show notes in text, too.")
+@click.option(
+    "--at", "moment", metavar="MOMENT", help="Check for this moment, as in 2026-12-31T18:00:00Z.  [default: now]"
+)
+def check(
+    *,
+    policies: tuple[Path, ...],
+    path: Path,
+    tool_lists: tuple[str, ...],
+    style: str,
+    fail_on: str,
+    notes: bool,
+    moment: str | None,
+) -> None:
+    """Check the configuration and the policies that it names, and start nothing.
 
-    Prints every mistake in both files as `file:line:column: message` on stderr and exits 1; or else what was read, and
-    exits 0.
+    With POLICY, a file or a folder of them, that policy is checked; against callgate.yaml only where -c is given.
+
+    Finds what makes a file be refused, and rules that are accepted and dead, or wider than they look.  Prints what was
+    read on stdout and each finding as `file:line:column: level code message` on stderr.  Exit status: 0 nothing of
+    --fail-on or worse, 1 findings, 2 a wrong command line.
     """
-    config, policy = read_config(path)
-    click.echo(f"{path}: {_counted(len(config.servers), 'server')} ({', '.join(config.servers)})")
-    rules = f"{_counted(policy.count('grant'), 'grant')}, {_counted(policy.count('denial'), 'denial')}"
-    click.echo(f"{path.parent / config.policy}: {rules}, digest {policy.digest}")
+    ctx = click.get_current_context()
+    now = _moment(moment)
+    with_config = not policies or ctx.get_parameter_source("path") is not ParameterSource.DEFAULT
+    read: _Read | None = None
+    try:
+        read = _read(path if with_config else None, policies)
+        found = _linted(read, read_tool_lists(tool_lists, _servers(read)), now)
+    except FileProblems as refused:
+        found = [Remark.of_problem(problem) for problem in refused.problems]
+    if style == "text":
+        _print_text(read, path, found, notes=notes)
+    else:
+        click.echo(as_json(found) if style == "json" else as_sarif(found), nl=False)
+    ctx.exit(int(any(remark.level.weight >= Level(fail_on).weight for remark in found)))
+
+
+def _moment(text: str | None) -> float:
+    if text is None:
+        return time.time()
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--at") from None
+
+
+def _read(path: Path | None, given: Sequence[Path]) -> _Read:
+    """Raises FileProblems."""
+    if path is None:
+        return _Read(None, _loaded(given, None))
+    files = open_files(path)
+    config = files.config
+    if given:
+        return _Read(config, _loaded(given, frozenset(config.servers)))
+    policies = {str(policy_files(path.parent, config.policy)): files.policy.current}
+    if files.shadow is not None:
+        policies[f"{policy_files(path.parent, config.shadow_policy)} (in shadow)"] = files.shadow.current
+    return _Read(config, policies)
+
+
+def _loaded(paths: Sequence[Path], servers: frozenset[str] | None) -> dict[str, Policy]:
+    files = PolicyFiles(tuple(paths), servers)
+    policy = files.load()
+    if isinstance(policy, tuple):
+        raise FileProblems(policy)
+    return {str(files): policy}
+
+
+def _servers(read: _Read) -> frozenset[str] | None:
+    return None if read.config is None else frozenset(read.config.servers)
+
+
+def _linted(read: _Read, tools: Mapping[str, ToolList], now: float) -> list[Remark]:
+    issuers = None if read.config is None else frozenset(issuer.rules.issuer for issuer in read.config.user_issuers())
+    known = Surroundings(now, tools, issuers)
+    found = (remark for policy in read.policies.values() for remark in lint(policy, tuple(_texts(policy)), known))
+    # A file may be part of both policies.
+    return list(dict.fromkeys(found))
+
+
+def _texts(policy: Policy) -> Iterator[tuple[str, str]]:
+    """The files once more, for the places in them."""
+    for name in policy.files:
+        text = read_text(Path(name), POLICY_LIMITS.max_bytes)
+        if isinstance(text, str):
+            yield name, text
+
+
+def _print_text(read: _Read | None, path: Path, found: Sequence[Remark], *, notes: bool) -> None:
+    for line in as_text(found, notes=notes):
+        click.echo(line, err=True)
+    if read is None:
+        return
+    if read.config is not None:
+        click.echo(f"{path}: {_counted(len(read.config.servers), 'server')} ({', '.join(read.config.servers)})")
+    for where, policy in read.policies.items():
+        rules = f"{_counted(policy.count('grant'), 'grant')}, {_counted(policy.count('denial'), 'denial')}"
+        click.echo(f"{where}: {rules}, digest {policy.digest}")
 
 
 def _counted(number: int, what: str) -> str:
