@@ -161,8 +161,11 @@ def call_of(situation: Situation, caller: SpiffeId, asked: CallEntry, now: float
 
 
 def as_list(call: Call) -> Call:
-    """The `tools/list` that the same workload would send in the same situation."""
-    return replace(call, method="tools/list", tool=None, arguments=None, annotations=None)
+    """The `tools/list` that the same workload would send in the same situation.
+
+    The tool's annotations stay: the gate asks of each tool in a list with those that this tool has.
+    """
+    return replace(call, method="tools/list", tool=None, arguments=None)
 
 
 def _remembered(events: Iterable[EventEntry], caller: SpiffeId, now: float) -> WorkloadHistory:

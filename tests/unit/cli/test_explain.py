@@ -381,7 +381,11 @@ def test_says_that_a_workload_may_do_nothing() -> None:
         (asked("--history", "[{call: x, ago: 1s}]"), 2, "--history:1:9: call must be a server and a tool of it"),
         (asked("--history", "no.yaml"), 1, "no.yaml: cannot be read: No such file or directory"),
         (asked("--svid-age", "soon"), 2, "--svid-age:1:1: svid_age must be a duration"),
-        (("--who", AGENT, "--history", "[]", "--svid-age", "5m"), 2, "--history, --svid-age: only a call is decided by"),
+        (
+            ("--who", AGENT, "--history", "[]", "--svid-age", "5m"),
+            2,
+            "--history, --svid-age: only a call is decided by",
+        ),
         (("--who", AGENT, "--user", '{"issuer": "i", "subject": "s"}'), 2, "--user: only a call is decided by that"),
         (("--who", AGENT, "--call", "no.json"), 1, "no.json: cannot be read: No such file or directory"),
         (("--who", AGENT, "--policy", "no.yaml"), 1, "no.yaml: cannot be read: No such file or directory"),

@@ -112,9 +112,7 @@ def test_a_denied_call_has_no_token_to_expect_anything_of() -> None:
     ]
 
 
-LIMITED = POLICY.replace("    ttl: 10s\n", "    limit: {calls: 5, per: 1h}\n") + """\
-  - {id: none-at-night, server: ledger, tools: [wipe]}
-"""
+LIMITED = POLICY.replace("    ttl: 10s\n", "    limit: {calls: 5, per: 1h}\n")
 
 
 def limits_of(expect: str, amount: int = 5) -> list[tuple[str, str]]:
@@ -143,7 +141,12 @@ def test_a_case_may_ask_for_another_tool_with_another_purpose_and_annotations() 
 """
     )
     first, second = (scenario.call for scenario in suite.scenarios)
-    assert (first.tool, first.arguments, first.purpose, first.annotations) == ("get_invoice", {"amount": 5}, "care", None)
+    assert (first.tool, first.arguments, first.purpose, first.annotations) == (
+        "get_invoice",
+        {"amount": 5},
+        "care",
+        None,
+    )
     assert (second.tool, second.purpose, second.annotations) == ("refund", "", {"readOnlyHint": True})
 
 
@@ -169,6 +172,22 @@ def test_suggests_the_rule_that_was_meant() -> None:
 def test_what_is_not_expected_is_not_compared() -> None:
     assert trial_of("{visible: true}").passed
     assert trial_of("{visible: true}", amount="500").passed
+
+
+def test_a_tool_is_visible_by_its_annotations_as_it_is_in_a_list_of_the_gate() -> None:
+    policy = policy_of(POLICY.replace("when: args.amount < 500", "when: tool.annotations.readOnlyHint == true"))
+    suite = suite_of(
+        f"""\
+  - name: x
+    {WHO}
+    call: {{server: ledger, tool: refund}}
+    cases:
+      - {{annotations: {{readOnlyHint: true}}, expect: {{visible: true}}}}
+      - {{annotations: {{readOnlyHint: false}}, expect: {{visible: false}}}}
+      - {{expect: {{visible: false}}}}
+"""
+    )
+    assert [try_out(policy, scenario).mismatches for scenario in suite.scenarios] == [(), (), ()]
 
 
 def test_a_tool_without_a_grant_is_not_visible() -> None:
