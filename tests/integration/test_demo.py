@@ -59,6 +59,11 @@ def test_tells_of_an_allowed_call_and_a_denied_one_next_to_it_in_a_session_that_
         "not reached: mint, forward",
         "refund(number='INV-1001', amount=20)",
         "refunded 20 EUR of INV-1001",
+        "refund(number='INV-1001', amount=900)",
+        "error -31403",
+        "no-refund-above-500 applies",
+        "its condition holds",
+        "not reached: mint, forward",
     )
 
 

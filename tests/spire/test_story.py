@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.spire, pytest.mark.timeout(180, func_only=True)]
 
 # Starting five Python processes takes most of the ten seconds that it lasts.
 _STORY_S = 150
+LARGE_REFUND = ("refund", {"number": "INV-1001", "amount": 900})
 REFUND = ("refund", {"number": "INV-1001", "amount": 20})
 CLOSE_MONTH = ("close_month", {"month": "2026-10"})
 
@@ -62,7 +63,7 @@ def story(spire: Spire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 async def played(spire: Spire, directory: Path, collector: Collector) -> Story:
     with trio.fail_after(_STORY_S):
         async with gate_and_ledger(spire, directory, collector) as stage:
-            agent = await stage.play(REFUND_AGENT, LIST_TOOLS, GET_INVOICE, WIPE_LEDGER, REFUND)
+            agent = await stage.play(REFUND_AGENT, LIST_TOOLS, GET_INVOICE, WIPE_LEDGER, LARGE_REFUND, REFUND)
             auditor = await stage.play(AUDITOR, LIST_TOOLS, CLOSE_MONTH, REFUND)
             nobody = await turned_away(stage)
     return Story(agent, auditor, nobody, tuple(collector.spans), stage.tokens_seen, stage.gate_status, stage.gate_log)
@@ -91,9 +92,10 @@ async def turned_away(stage: Stage) -> tuple[str, str]:
 
 
 def test_a_denied_call_stands_between_two_allowed_ones_in_one_session(story: Story) -> None:
-    _, read, wiped, refunded = story.agent["results"]
+    _, read, wiped, large, refunded = story.agent["results"]
     assert read == allowed("INV-1001: Northwind, 1250 EUR, open")
     assert (wiped["kind"], wiped["code"], wiped["reason"]) == ("Denied", -31403, "denied")
+    assert (large["kind"], large["code"], large["reason"]) == ("Denied", -31403, "denied")
     assert refunded == allowed("refunded 20 EUR of INV-1001 to customer")
 
 

@@ -86,6 +86,10 @@ denials:
   - id: nobody-wipes-the-ledger
     server: ledger
     tools: [wipe_ledger]
+  - id: no-refund-above-500
+    server: ledger
+    tools: [refund]
+    when: args.amount > 500
 """
 
 
@@ -247,6 +251,9 @@ async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, Dec
         telling.show(denied)
         telling.say("\n   The session goes on:\n")
         await play(CallTool("refund", {"number": "INV-1001", "amount": 20}), Allowed)
+        telling.say("\n   The same tool with another argument:\n")
+        await play(CallTool("refund", {"number": "INV-1001", "amount": 900}), Denied)
+        telling.show(stage.last())
     return allowed, denied
 
 
