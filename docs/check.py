@@ -1,7 +1,9 @@
 """Is the documentation true?  `just docs` prints what is not, one line each, and exits 1.
 
 Looked at: relative links and their anchors, `callgate` commands and `just` recipes in code blocks (parsed, not run),
-examples of the two files (a YAML block says by its first line which it is), the tables that generate.py makes.
+examples of the files (a YAML block says by its first line which it is; policy tests are run against the last whole
+policy before them on the page), the tables and schemas that generate.py makes, the anchors that `callgate check` names,
+and the schema that each example file names for editors.
 """
 
 import re
@@ -13,11 +15,14 @@ from pathlib import Path
 from typing import Final
 
 import click
-from generate import StaleWordsError, regenerated
+from generate import DOCS, StaleWordsError, regenerated
 
 from callgate.cli import main as callgate
 from callgate.config import Config, load_config
 from callgate.policy.compile import Policy, load_policy
+from callgate.policy.remarks import CHECKS as REMARKS
+from callgate.policy.scenario import Suite, read_suite, try_out
+from callgate.schemas import FORMATS, schema_text
 from callgate.yaml_strict import Problem
 
 ROOT: Final = Path(__file__).parents[1]
@@ -27,9 +32,16 @@ _FENCE: Final = re.compile(r"^( *)(```+)([\w-]*)\n(.*?)^\1\2 *$", re.DOTALL | re
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _COMMAND: Final = re.compile(
-    r"(?:^|&& |; )(?:\w+=\S+ )*(?:uv run )?(callgate|just) ((?:\\\n|[^;&|#\n])*)", re.MULTILINE
+    r"(?:^|&& |; |run: )(?:\w+=\S+ )*(?:uv run )?(callgate|just) ((?:\\\n|[^;&|#\n])*)", re.MULTILINE
 )
+_REDIRECTION: Final = re.compile(r" >>? ?\S+")
 _RECIPE: Final = re.compile(r"^([a-z][a-z-]*)\b[^:=\n]*:(?!=)", re.MULTILINE)
+
+# What editors with the YAML language server look for.
+_SCHEMA_LINE: Final = "# yaml-language-server: $schema="
+
+# Files of others, of which no more is known than the commands in them.
+_FOREIGN: Final = ("# .github/", "# kubernetes/")
 
 # What a fragment is completed with: each key that it does not have itself.
 _REST: Final = {
@@ -40,6 +52,7 @@ _REST: Final = {
         "servers": "servers: {ledger: {url: https://ledger.acme.test/mcp}}",
     },
     "policy.yaml": {"version": "version: 1", "trust_domains": "trust_domains: [acme.test, partner.test]"},
+    "policy.test.yaml": {"policy": "policy: policy.yaml"},
 }
 
 
@@ -102,10 +115,10 @@ def wrong_commands(page: Page) -> Iterator[str]:
     """Command lines that `callgate` or `just` would not take."""
     recipes = frozenset(_RECIPE.findall((ROOT / "Justfile").read_text(encoding="utf-8")))
     for start, language, content in page.blocks():
-        if language not in {"", "sh", "bash", "console"}:
+        if language not in {"", "sh", "bash", "console", "yaml"}:
             continue
         for command in _COMMAND.finditer(content):
-            arguments = shlex.split(command[2].replace("\\\n", " "))
+            arguments = shlex.split(_REDIRECTION.sub("", command[2].replace("\\\n", " ")))
             wrong = _refusal_of(command[1], arguments, recipes)
             if wrong:
                 line = start + content.count("\n", 0, command.start())
@@ -137,17 +150,23 @@ def _parse(command: click.Command, arguments: Sequence[str]) -> None:
 
 
 def wrong_examples(page: Page) -> Iterator[str]:
-    """Examples of the two files that the gate would refuse."""
+    """Examples of the files that the gate would refuse, and policy tests that fail."""
+    policy: Policy | None = None
     for start, language, content in page.blocks():
-        if language != "yaml":
-            continue
         first, _, _ = content.partition("\n")
+        if language != "yaml" or first.startswith(_FOREIGN):
+            continue
         is_part, name = first.startswith("# part of "), first.removeprefix("# part of ").removeprefix("# ")
         if name not in _REST:
-            yield page.problem(start, "the first line must be '# callgate.yaml', '# policy.yaml' or '# part of …'")
+            yield page.problem(start, f"the first line must be '# …' or '# part of …' with one of {', '.join(_REST)}")
             continue
-        for problem in _problems_of(name, _completed(name, content) if is_part else content):
-            yield page.problem(start + max(problem.line - 1, 0), problem.message)
+        found = _read(name, _completed(name, content) if is_part else content)
+        if isinstance(found, tuple):
+            yield from (page.problem(start + max(problem.line - 1, 0), problem.message) for problem in found)
+        elif isinstance(found, Suite):
+            yield from _failed_tests(page, start, found, policy)
+        elif isinstance(found, Policy) and not is_part:
+            policy = found
 
 
 def _completed(name: str, content: str) -> str:
@@ -155,9 +174,24 @@ def _completed(name: str, content: str) -> str:
     return content + "".join(f"{line}\n" for line in rest)
 
 
-def _problems_of(name: str, text: str) -> tuple[Problem, ...]:
-    found = load_config(text, name) if name == "callgate.yaml" else load_policy(text, name)
-    return () if isinstance(found, Config | Policy) else found
+def _read(name: str, text: str) -> Config | Policy | Suite | tuple[Problem, ...]:
+    match name:
+        case "callgate.yaml":
+            return load_config(text, name)
+        case "policy.yaml":
+            return load_policy(text, name)
+        case _:
+            return read_suite(text, name)
+
+
+def _failed_tests(page: Page, start: int, suite: Suite, policy: Policy | None) -> Iterator[str]:
+    if policy is None:
+        yield page.problem(start, "there is no whole policy.yaml before it to be tested")
+        return
+    for trial in (try_out(policy, scenario) for scenario in suite.scenarios):
+        for mismatch in trial.mismatches:
+            words = f"{trial.scenario.name}: {mismatch.what} is {mismatch.got}, not {mismatch.expected}"
+            yield page.problem(start + trial.scenario.line - 1, words)
 
 
 def stale_tables(page: Page) -> Iterator[str]:
@@ -167,6 +201,32 @@ def stale_tables(page: Page) -> Iterator[str]:
             yield page.problem(1, "its tables are out of date: run python docs/generate.py")
     except (StaleWordsError, KeyError) as error:
         yield page.problem(1, str(error))
+
+
+def stale_schemas() -> Iterator[str]:
+    """Published schemas that are not those of the code."""
+    for name, form in FORMATS.items():
+        file = DOCS / "reference" / form.filename
+        if not file.exists() or file.read_text(encoding="utf-8") != schema_text(name):
+            yield f"{file.relative_to(ROOT)}:1: it is out of date: run python docs/generate.py"
+
+
+def missing_anchors(pages: Sequence[Page]) -> Iterator[str]:
+    """Remarks of `callgate check` that lead nowhere."""
+    anchors = {page.name: page.anchors() for page in pages}
+    for check in REMARKS.values():
+        name, _, anchor = check.anchor.partition("#")
+        if anchor not in anchors.get(name, ()):
+            yield f"{name}:1: {check.code} has no heading here"
+
+
+def missing_schemas() -> Iterator[str]:
+    """Example files whose first line names a schema that is not there."""
+    for file in sorted(ROOT.glob("examples/**/*.yaml")):
+        first = file.read_text(encoding="utf-8").partition("\n")[0]
+        named = first.partition(_SCHEMA_LINE)[2]
+        if not named or not (file.parent / named).is_file():
+            yield f"{file.relative_to(ROOT)}:1: the first line must be '{_SCHEMA_LINE}…', with the path of a schema"
 
 
 CHECKS: Final[tuple[Callable[[Page], Iterator[str]], ...]] = (
@@ -181,6 +241,7 @@ def main() -> int:
     """Check everything; the exit status."""
     pages = read_pages()
     problems = [problem for page in pages for check in CHECKS for problem in check(page)]
+    problems += [*stale_schemas(), *missing_schemas(), *missing_anchors(pages)]
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     sys.stdout.write(f"{len(pages)} pages, {len(problems)} problems\n")
     return 1 if problems else 0

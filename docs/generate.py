@@ -1,31 +1,35 @@
-"""The reference tables, made from the code: `python docs/generate.py` writes them into their pages.
+"""The reference tables and JSON Schemas, made from the code: `python docs/generate.py` writes them.
 
-A table stands between `<!-- generated: NAME -->` and `<!-- end -->`.  What the code does not say in words stands in
-reference/words.yaml; `docs/check.py` fails where a page or the words have fallen behind.
+A table stands between `<!-- generated: NAME -->` and `<!-- end -->` in its page.  What the code does not say in words
+stands in reference/words.yaml, and for keys in callgate's words.yaml; `docs/check.py` fails where a page, a schema or
+the words have fallen behind.
 """
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Literal, get_args, get_origin
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le
+from cli_tables import makers
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from callgate.addresses import Address
-from callgate.config import Config
 from callgate.errors import ANSWERS, Reason
 from callgate.identity.spiffe_id import SpiffeId
-from callgate.policy.model import PolicyFile
+from callgate.policy.cel_names import VARIABLES
+from callgate.policy.remarks import CHECKS
+from callgate.schemas import FORMATS, FileFormat, Key, keys_of, read_words, schema_text
 from callgate.trace import Stage
 from callgate.wire.methods import METHODS, Kind
 
 DOCS: Final = Path(__file__).parent
-_MARKED: Final = re.compile(r"(<!-- generated: ([\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKED: Final = re.compile(r"(<!-- generated: ([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BOUNDS: Final = {Ge: "from", Gt: "more than", Le: "at most"}
 
 
@@ -38,29 +42,19 @@ class ReasonWords(BaseModel):
     sent: bool = True
 
 
-class Words(BaseModel):
-    """words.yaml."""
-
-    reasons: dict[Reason, ReasonWords]
-    config: dict[str, str]
-    policy: dict[str, str]
-
-
 class StaleWordsError(Exception):
     """words.yaml has words for what is not there, or none for what is."""
 
 
-def read_words() -> Words:
+def read_reasons() -> Mapping[Reason, ReasonWords]:
     """Raises ValidationError."""
     found = yaml.safe_load((DOCS / "reference" / "words.yaml").read_text(encoding="utf-8"))
-    return TypeAdapter(Words).validate_python(
-        {"reasons": found["reasons"], "config": found["callgate.yaml"], "policy": found["policy.yaml"]}
-    )
+    return TypeAdapter(dict[Reason, ReasonWords]).validate_python(found["reasons"])
 
 
 def reasons_table() -> str:
     """One table a stage."""
-    words = read_words().reasons
+    words = read_reasons()
     _compare(words, Reason, "reason")
     return "\n".join(f"### {stage}\n\n{_reasons_of(stage, words)}" for stage in Stage if _any(stage, words))
 
@@ -97,62 +91,92 @@ def methods_table() -> str:
 
 def config_table() -> str:
     """Every key of callgate.yaml."""
-    return _keys_table(Config, read_words().config)
+    return _keys_table(FORMATS["config"])
 
 
 def policy_table() -> str:
     """Every key of the policy file."""
-    return _keys_table(PolicyFile, read_words().policy)
+    return _keys_table(FORMATS["policy"])
 
 
-def _keys_table(model: type[BaseModel], words: Mapping[str, str]) -> str:
-    keys = dict(_keys(model, ""))
-    _compare(words, keys, "key")
+def policy_test_table() -> str:
+    """Every key of a file of policy tests."""
+    return _keys_table(FORMATS["policy-test"])
+
+
+def variables_table() -> str:
+    """Every variable of a condition, with its type in the words of CEL."""
+    found = yaml.safe_load((DOCS / "reference" / "words.yaml").read_text(encoding="utf-8"))
+    words = TypeAdapter(dict[str, str]).validate_python(found["variables"])
+    # `history` is no variable to an author: it is asked by its functions.
+    known = {name: kind for name, kind in VARIABLES.items() if name != "history"}
+    _compare(words, known, "variable")
+    rows = [(f"`{name}`", f"`{str(kind).lower()}`", words[name]) for name, kind in known.items()]
+    return _table(("Variable", "Type", "What it is"), rows)
+
+
+def remarks_list() -> str:
+    """Every remark of `callgate check`, each under a heading that its output names."""
+    return "\n".join(
+        f"#### {check.code}\n\n**{check.name}**, {check.level}. {check.summary} *{check.hint}*\n"
+        for check in CHECKS.values()
+    )
+
+
+def _options_table(rows: Callable[[], list[tuple[str, str, str]]]) -> str:
+    return _table(("Option", "Default", "Meaning"), rows())
+
+
+def _keys_table(form: FileFormat) -> str:
+    """What holds other keys is told of by them, and needs no words here; it may have some, for the schema."""
+    words = read_words()[form.words]
+    inner = {key.path for key in keys_of(form.model) if key.inner}
+    leaves = [key for key in keys_of(form.model) if key.path not in inner]
+    # What stands in two places is told of once, unless there are words for both.
+    first = {(key.owner, key.name): key for key in reversed(leaves)}
+    told = [key for key in leaves if key.path in words or first[key.owner, key.name] is key]
+    _compare(words.keys() - inner, {key.path for key in told}, "key")
     rows = [
-        (f"`{key}`", _form(key, field), _default(field), _sentence(words[key], field.description))
-        for key, field in keys.items()
+        (f"`{key.path}`", _form(key), _default(key.field), _sentence(words[key.path], key.field.description))
+        for key in told
     ]
     return _table(("Key", "Form", "Default", "Meaning, and the default's reason"), rows)
 
 
-def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in model.model_fields.items():
-        key = f"{prefix}{field.alias or name}"
-        inner = _model_in(field.annotation)
-        if inner is None:
-            yield key, field
-        else:
-            yield from _keys(inner, f"{key}{_INSIDE.get(get_origin(field.annotation), '')}.")
-
-
-_INSIDE: Final[Mapping[Any, str]] = MappingProxyType({tuple: "[]", Mapping: ".<name>"})
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # annotations have no type of their own
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
-
-
-def _form(key: str, field: FieldInfo) -> str:
-    name = key.rpartition(".")[2]
-    if get_origin(field.annotation) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(field.annotation))
+def _form(key: Key) -> str:
+    name, field, kind = key.name, key.field, _bare(key.field.annotation)
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{_written(value)}`" for value in get_args(kind))
     if name.endswith(("_s", "_bytes")):
         return _bounded("seconds" if name.endswith("_s") else "bytes", field, "")
-    if name in {"ttl", "connect", "first_byte", "total"}:
-        return _bounded("duration", field, "s")
-    if name.startswith(("max_", "requests_")):
-        return _bounded("number", field, "")
-    return next((form for kind, form in _FORMS.items() if kind in _kinds(field.annotation)), "text")
+    # Durations are seconds in Python, and their names say so there.
+    if kind is int:
+        return _bounded("duration", field, "s") if field.alias else _bounded("number", field, "")
+    # A pair is one text in the file.
+    if get_origin(kind) is tuple and ... not in get_args(kind):
+        return "text"
+    return _FORMS.get(get_origin(kind) or kind, "text")
 
 
-_FORMS: Final[Mapping[Any, str]] = MappingProxyType({tuple: "list", Address: "address:port", SpiffeId: "SPIFFE ID"})
+_FORMS: Final[Mapping[Any, str]] = MappingProxyType(
+    {
+        tuple: "list",
+        dict: "mapping",
+        bool: "`true` or `false`",
+        float: "moment",
+        Address: "address:port",
+        SpiffeId: "SPIFFE ID",
+    }
+)
 
 
-def _kinds(annotation: Any) -> set[Any]:  # noqa: ANN401  # annotations have no type of their own
-    found = {annotation, get_origin(annotation)}
-    return found.union(*(_kinds(part) for part in get_args(annotation)))
+def _bare(annotation: Any) -> Any:  # noqa: ANN401  # annotations have no type of their own
+    """An annotation without `Annotated` and `| None`."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return _bare(get_args(annotation)[0])
+    return annotation
 
 
 def _bounded(form: str, field: FieldInfo, unit: str) -> str:
@@ -173,7 +197,13 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None or value in (None, "", ()):
         return "none"
     is_duration = field.alias is not None and isinstance(value, int)
-    return f"`{value}s`" if is_duration else f"`{value}`"
+    return f"`{value}s`" if is_duration else f"`{_written(value)}`"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_written, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _sentence(meaning: str, reason: str | None) -> str:
@@ -204,6 +234,10 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "methods": methods_table,
         "callgate.yaml": config_table,
         "policy.yaml": policy_table,
+        "policy-test.yaml": policy_test_table,
+        "variables": variables_table,
+        "remarks": remarks_list,
+        **{name: partial(_options_table, rows) for name, rows in makers().items()},
     }
 )
 
@@ -213,13 +247,18 @@ def regenerated(text: str) -> str:
     return _MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
 
 
+def generated_files() -> Mapping[Path, str]:
+    """What every generated file should say.  Raises StaleWordsError and KeyError, as `regenerated` does."""
+    pages = {page: regenerated(page.read_text(encoding="utf-8")) for page in sorted(DOCS.rglob("*.md"))}
+    return pages | {DOCS / "reference" / form.filename: schema_text(name) for name, form in FORMATS.items()}
+
+
 def main() -> None:
-    """Write every page that has changed."""
-    for page in sorted(DOCS.rglob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        if (new := regenerated(text)) != text:
-            page.write_text(new, encoding="utf-8")
-            sys.stdout.write(f"{page.relative_to(DOCS)}\n")
+    """Write every file that has changed."""
+    for file, text in generated_files().items():
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{file.relative_to(DOCS)}\n")
 
 
 if __name__ == "__main__":
