@@ -9,13 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from random import Random
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import pytest
 
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.call import Call
+from callgate.policy.compile import Policy, load_policy
 from callgate.policy.condition import Condition, Truth, Verdict, compile_condition
+from callgate.policy.decide import Decision, decide
 from callgate.policy.tags import ToolTags
 from callgate.wire.json_strict import JsonObject
 
@@ -217,3 +219,38 @@ def test_what_the_bound_lets_through_allocates_some_megabytes_at_most(text: str)
         [sys.executable, "-c", MEMORY, here, str(index), str(largest)], capture_output=True, text=True, check=True
     )
     assert int(run.stdout) < 16 * 1024
+
+
+def policy_with(conditions: int) -> Policy:
+    rules = "".join(
+        f"  - {{id: g{number}, workloads: ['spiffe://acme.test/**'], server: s, tools: [t],"
+        f" when: 'args.items.exists(i, i == {number})'}}\n"
+        for number in range(conditions)
+    )
+    policy = load_policy(f"version: 1\ntrust_domains: [acme.test]\ngrants:\n{rules}", "p.yaml")
+    assert isinstance(policy, Policy), policy
+    return policy
+
+
+def test_many_conditions_share_what_one_decision_may_take() -> None:
+    policy = policy_with(200)
+
+    def decided(items: int) -> tuple[Decision, float]:
+        arguments: JsonObject = {"items": list(range(items))}
+        call = Call(caller=CALLER, server="s", method="tools/call", tool="t", arguments=arguments, now=1e9)
+        started = thread_time()
+        return decide(policy, call), thread_time() - started
+
+    assert decided(20)[0].permit is not None
+    decision, took_s = decided(5_000)
+    # Each by itself is well within what one condition may take; all of them together would be two seconds.
+    assert decided_alone(5_000)
+    assert decision.permit is None
+    assert all("budget" in f.why or "more steps" in f.why for f in decision.findings if f.kind == "grant")
+    assert took_s < 0.4
+
+
+def decided_alone(items: int) -> bool:
+    arguments: JsonObject = {"items": list(range(items))}
+    call = Call(caller=CALLER, server="s", method="tools/call", tool="t", arguments=arguments, now=1e9)
+    return decide(policy_with(1), call).permit is not None

@@ -132,8 +132,12 @@ def _check_leaf(value: object) -> int:
 
 @dataclass(slots=True)
 class Ruler:
-    """Measures the values that one evaluation takes in; `values` and `steps` are of all of them together."""
+    """Measures the values that one evaluation takes in; `values` and `steps` are of all of them together.
 
+    It gives up beyond `max_steps`: to measure takes as long as to convert.
+    """
+
+    max_steps: int
     values: int = 0
     # What it costs to convert them, in the unit of cel_cost.
     steps: int = 0
@@ -161,15 +165,20 @@ class Ruler:
             size = VALUE_BYTES + self._sum(value, depth + 1, levels) + self._sum(value.values(), depth + 1, levels)
         else:
             size = _check_leaf(value)
-            self.steps += size // _BYTES_OF_STEP
+            self._spend(size // _BYTES_OF_STEP)
         self._raise_level(depth, (0, size), levels)
         return size
 
     def _count(self, values: int, steps: int) -> None:
         self.values += values
-        self.steps += steps * values
+        self._spend(steps * values)
         if self.values > MAX_VALUES:
             raise _Unfit(f"has more than {MAX_VALUES} values")
+
+    def _spend(self, steps: int) -> None:
+        self.steps += steps
+        if self.steps > self.max_steps:
+            raise _Unfit(f"takes more steps to look at than the budget has: the limit is {self.max_steps}")
 
     def _sum(self, values: Collection[object], depth: int, levels: list[Level]) -> int:
         total = largest = 0
@@ -182,7 +191,7 @@ class Ruler:
                 total += size
         if largest:
             self._raise_level(depth, (0, largest), levels)
-        self.steps += total // _BYTES_OF_STEP
+        self._spend(total // _BYTES_OF_STEP)
         return total
 
     def _raise_level(self, depth: int, level: Level, levels: list[Level]) -> None:

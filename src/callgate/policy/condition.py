@@ -98,10 +98,13 @@ class Condition:
     # What it costs at most where everything it reads is small.
     _small_steps: int = field(repr=False, compare=False)
 
-    def evaluate(self, call: Call, tags: ToolTags) -> Verdict:
-        """Whether the condition holds for `call`.  Total: never raises, and ends within some 10 ms and 16 MB."""
+    def evaluate(self, call: Call, tags: ToolTags, max_steps: int = MAX_STEPS) -> Verdict:
+        """Whether the condition holds for `call`.  Total: never raises, and ends within some 10 ms and 16 MB.
+
+        `max_steps`: less than MAX_STEPS where several conditions have to share what one decision may take.
+        """
         inputs = {read.variable: value for read in self._reads if (value := read.of(call, tags)) is not None}
-        why = self._unfit(inputs)
+        why = self._unfit(inputs, max_steps)
         if why:
             return Verdict(Truth.FAILED, why)
         unanswered = self._add_answers(inputs, call, tags) if self.reads_history else ""
@@ -119,21 +122,21 @@ class Condition:
             return Verdict(Truth.FAILED, NOT_BOOLEAN)
         return Verdict(Truth.FAILED, why_failed(str(value), self._expression.paths, inputs, unanswered))
 
-    def _unfit(self, inputs: Mapping[str, object]) -> str:
+    def _unfit(self, inputs: Mapping[str, object], max_steps: int) -> str:
         """Why the runtime is not given these inputs, "" where it may be."""
         parts = [part for read in self._reads for part in read.parts(inputs.get(read.variable))]
-        if self._small_steps <= MAX_STEPS and all(is_small(value) for _, value in parts):
+        if self._small_steps <= max_steps and all(is_small(value) for _, value in parts):
             return ""
-        ruler, extents = Ruler(), dict[str, Extent]()
+        ruler, extents = Ruler(max_steps), dict[str, Extent]()
         for text, value in parts:
             extent = ruler.measure(value)
             if isinstance(extent, str):
                 return f"{text} {extent}"
             extents[text] = extent
-        if all(extent.within(SMALL) for extent in extents.values()) and self._small_steps + ruler.steps <= MAX_STEPS:
+        if all(extent.within(SMALL) for extent in extents.values()) and self._small_steps + ruler.steps <= max_steps:
             return ""
         steps = ruler.steps + bound(self._expression.tree, extents, SCALAR)
-        return f"budget exceeded: up to {steps} steps, the limit is {MAX_STEPS}" if steps > MAX_STEPS else ""
+        return f"budget exceeded: up to {steps} steps, the limit is {max_steps}" if steps > max_steps else ""
 
     def _add_answers(self, inputs: dict[str, object], call: Call, tags: ToolTags) -> str:
         """Ask what the condition asks about the past.  Returns why a question has no answer, "" where all have."""

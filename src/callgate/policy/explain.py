@@ -164,7 +164,8 @@ def _of_users(rule: Rule, users: UsersMatch, call: Call) -> Answer:
 
 
 def _of_condition(rule: Rule, condition: Condition, call: Call, policy: Policy) -> Answer:
-    verdict = condition.evaluate(call, policy.tags)
+    share = policy.view(call.caller, call.server, call.now).on(call.tool or "").steps_each
+    verdict = condition.evaluate(call, policy.tags, share)
     seen = condition.seen(call, policy.tags)
     if verdict.truth is Truth.FAILED:
         follows = "applies" if rule.kind == "denial" else "does not apply"

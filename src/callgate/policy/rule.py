@@ -117,12 +117,15 @@ class Rule:
                 return pattern.text
         return None
 
-    def judge(self, call: Call, tags: ToolTags, named: Finding) -> Finding:
-        """Whether a rule that names caller and tool applies to this very call; `named` is what was found so far."""
+    def judge(self, call: Call, tags: ToolTags, named: Finding, max_steps: int) -> Finding:
+        """Whether a rule that names caller and tool applies to this very call; `named` is what was found so far.
+
+        `max_steps` as in `Condition.evaluate`.
+        """
         if self.users is not None and (missed := self._missed_users(call.user)):
             return self.finding(missed, matched=False)
         if self.condition is not None:
-            verdict = self.condition.evaluate(call, tags)
+            verdict = self.condition.evaluate(call, tags, max_steps)
             if verdict.truth is Truth.FAILED:
                 return self.finding(f"{named.why}; condition failed: {verdict.why}", matched=self.kind == "denial")
             if verdict.truth is Truth.FAILS_TO_HOLD:

@@ -6,6 +6,7 @@ from typing import Final
 
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.call import Call
+from callgate.policy.cel_cost import MAX_STEPS
 from callgate.policy.model import MORE_RULES
 from callgate.policy.rule import Rule
 from callgate.policy.tags import ToolTags
@@ -13,6 +14,10 @@ from callgate.trace import Finding
 
 # What one decision tells of: as many rules as a person reads and a trace carries.
 MAX_FINDINGS: Final = 200
+# What all conditions of one decision may take together: some 20 ms.
+MAX_STEPS_OF_DECISION: Final = 2 * MAX_STEPS
+# What is left to each where there are hundreds: enough for comparisons of small arguments.
+LEAST_STEPS: Final = 1_000
 # Tools of one view whose rules are kept ready; 1 024 views of them take 160 MiB at the very most.
 _MAX_TOOLS_KEPT: Final = 64
 
@@ -66,7 +71,8 @@ class ToolRules:
     """What a view has on one tool.
 
     `missed` are the findings on rules that do not name it, no more than MAX_FINDINGS; `uncounted` are beyond that.
-    `is_settled`: what applies is the same for every call, and `_kept` then holds it.
+    `is_settled`: what applies is the same for every call, and `_kept` then holds it.  `steps_each` is what each of the
+    conditions may take, so that a call on which many have to be evaluated holds up nobody, whatever their order.
     """
 
     denials: tuple[Naming, ...]
@@ -75,6 +81,7 @@ class ToolRules:
     uncounted: int
     has_shadow: bool
     is_settled: bool
+    steps_each: int
     _kept: list[Judged] = field(default_factory=list, repr=False, compare=False)
 
     def judged(self, call: Call, tags: ToolTags) -> Judged:
@@ -94,7 +101,7 @@ class ToolRules:
         in_the_way = False
         for naming in (*self.denials, *self.grants):
             rule = naming.rule
-            found, filled = _applied(naming, call, tags)
+            found, filled = self._applied(naming, call, tags)
             (applying if found.matched else missed).append(found)
             if found.matched:
                 named.append(naming)
@@ -110,15 +117,19 @@ class ToolRules:
             in_the_way,
         )
 
+    def _applied(self, naming: Naming, call: Call, tags: ToolTags) -> tuple[Finding, tuple[str, ...]]:
+        """Whether one of them applies, and the scopes that it then gives."""
+        rule = naming.rule
+        found = naming.named if rule.is_settled else rule.judge(call, tags, naming.named, self.steps_each)
+        if not found.matched or not rule.scopes:
+            return found, ()
+        filled = rule.filled_scopes(call)
+        return (filled, ()) if isinstance(filled, Finding) else (found, filled)
 
-def _applied(naming: Naming, call: Call, tags: ToolTags) -> tuple[Finding, tuple[str, ...]]:
-    """Whether one of them applies, and the scopes that it then gives."""
-    rule = naming.rule
-    found = naming.named if rule.is_settled else rule.judge(call, tags, naming.named)
-    if not found.matched or not rule.scopes:
-        return found, ()
-    filled = rule.filled_scopes(call)
-    return (filled, ()) if isinstance(filled, Finding) else (found, filled)
+
+def _share(conditions: int) -> int:
+    """What one of so many conditions may take."""
+    return min(MAX_STEPS, max(LEAST_STEPS, MAX_STEPS_OF_DECISION // max(conditions, 1)))
 
 
 def capped(looked_at: tuple[Finding, ...], uncounted: int) -> tuple[Finding, ...]:
@@ -189,6 +200,7 @@ class View:
             self.uncounted + max(0, len(missed) - MAX_FINDINGS),
             any(each.rule.shadow for each in naming.values()),
             all(each.rule.is_settled for each in naming.values()),
+            _share(sum(each.rule.condition is not None for each in naming.values())),
         )
 
 
