@@ -36,6 +36,7 @@ MAX_POLICY_FILES: Final = 100
 _MAX_PATH_CHARACTERS: Final = 4_096
 
 # RFC 8707, section 2: "an absolute URI [...] MUST NOT include a fragment component".
+_USER_AUDIENCE: Final = re.compile(r"[!-~]{1,1000}")
 _AUDIENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]{1,2000}")
 
 
@@ -89,6 +90,12 @@ def _check_audience(text: str) -> str:
     return text
 
 
+def _check_user_audience(text: str) -> str:
+    if _USER_AUDIENCE.fullmatch(text) is None:
+        raise ValueError("must be 1 to 1000 printable ASCII characters without spaces")
+    return text
+
+
 def _check_algorithm(text: str) -> str:
     if text not in KEY_KINDS:
         raise ValueError(f"must be one of {', '.join(KEY_KINDS)}")
@@ -131,6 +138,10 @@ KeyUrl = Annotated[str, AfterValidator(check_key_url), text_form("https?://[^/?#
 Issuer = Annotated[str, AfterValidator(_check_issuer), _ORIGIN_FORM]
 Origin = Annotated[str, AfterValidator(_check_origin), _ORIGIN_FORM]
 Collector = Annotated[str, AfterValidator(_check_collector), text_form("https?://[^/?#@ ]+(?:/[^?# ]*)?")]
+# OpenID Connect, section 2: `aud` is a case-sensitive string, or several; some providers write a bare identifier there.
+UserAudience = Annotated[
+    str, AfterValidator(_check_user_audience), text_form(_USER_AUDIENCE.pattern, "https://gate.acme.test")
+]
 Audience = Annotated[str, AfterValidator(_check_audience), text_form(_AUDIENCE.pattern, "https://ledger.acme.test/mcp")]
 Authority = Annotated[
     str, AfterValidator(check_authority), text_form(f"{_HOST_FORM}(?::[0-9]{{1,5}})?", "gate.acme.test:8443")
@@ -300,7 +311,7 @@ class UserIssuerConfig(StrictModel):
 class UsersConfig(StrictModel):
     """Users' access tokens, sent by agents as `Authorization: Bearer`; without this part they are not looked at."""
 
-    audience: Audience = ""
+    audience: UserAudience = ""
     leeway_s: Seconds = Field(
         default=DEFAULT_LEEWAY_S, alias="leeway", le=MAX_LEEWAY_S, description="clocks differ by seconds"
     )

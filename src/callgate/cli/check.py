@@ -17,7 +17,7 @@ from callgate.policy.lint import Surroundings, lint
 from callgate.policy.model import POLICY_LIMITS
 from callgate.policy.moments import parse_moment
 from callgate.policy.remarks import Level, Remark
-from callgate.policy_files import PolicyFiles, policy_files, read_text
+from callgate.policy_files import TEST_ENDINGS, PolicyFiles, policy_files, read_text
 from callgate.tool_lists import ToolList
 
 
@@ -79,6 +79,7 @@ def check(
     """Check the configuration and the policies that it names, and start nothing.
 
     With POLICY, a file or a folder of them, that policy is checked; against callgate.yaml only where -c is given.
+    Several are checked as the one policy that they make together.
 
     Finds what makes a file be refused, and rules that are accepted and dead, or wider than they look.  Prints what was
     read on stdout and each finding as `file:line:column: level code message` on stderr.  Exit status: 0 nothing of
@@ -86,7 +87,9 @@ def check(
     """
     ctx = click.get_current_context()
     now = _moment(moment)
-    with_config = not policies or ctx.get_parameter_source("path") is not ParameterSource.DEFAULT
+    chosen = ctx.get_parameter_source("path") is not ParameterSource.DEFAULT
+    with_config = not policies or chosen
+    _refuse_what_is_meant_otherwise(policies, None if chosen or policies else path)
     read: _Read | None = None
     try:
         read = _read(path if with_config else None, policies)
@@ -98,6 +101,15 @@ def check(
     else:
         click.echo(as_json(found) if style == "json" else as_sarif(found), nl=False)
     ctx.exit(int(any(remark.level.weight >= Level(fail_on).weight for remark in found)))
+
+
+def _refuse_what_is_meant_otherwise(policies: Sequence[Path], default: Path | None) -> None:
+    """What a newcomer tries first is answered with what to try next."""
+    if default is not None and not default.exists():
+        raise click.UsageError(f"there is no {default} here; name one with -c, or a policy: callgate check policy.yaml")
+    for policy in policies:
+        if policy.name.endswith(TEST_ENDINGS):
+            raise click.UsageError(f"{policy} holds tests of a policy; run them with: callgate test {policy}")
 
 
 def _moment(text: str | None) -> float:

@@ -1,7 +1,8 @@
 """`callgate dev call`: be an agent for one call."""
 
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 import orjson
@@ -27,7 +28,23 @@ _DENIED, _TOOL_FAILED = 3, 4
     show_envvar=True,
     help="Where this agent's SVID comes from, as in unix:///run/spire/agent.sock.",
 )
-def call(url: str, tool: str | None, arguments: str, gate_id: str, workload_api: str | None) -> None:
+@click.option(
+    "--user-token",
+    "token_file",
+    type=click.File("r"),
+    metavar="FILE",
+    help="A user's access token, on whose behalf the call is made; - reads it from stdin.",
+)
+@click.option("--purpose", default="", help="What the call is for: declared, not proved.")
+def call(  # one for each option
+    url: str,
+    tool: str | None,
+    arguments: str,
+    gate_id: str,
+    workload_api: str | None,
+    token_file: IO[str] | None,
+    purpose: str,
+) -> None:
     """Call one tool as an agent with an SVID; without TOOL, list the tools.
 
     ARGUMENTS is a JSON object.  Exit status: 0 allowed, 3 denied, 4 the tool itself failed, 1 no answer.
@@ -45,10 +62,22 @@ def call(url: str, tool: str | None, arguments: str, gate_id: str, workload_api:
         raise click.BadParameter(f"not JSON: {error}", param_hint="ARGUMENTS") from None
     if not isinstance(given, dict):
         raise click.BadParameter("must be a JSON object", param_hint="ARGUMENTS")
-    raise SystemExit(run(partial(_call, url, tool, given, gate, workload_api)))
+    headers = {"authorization": f"Bearer {token_file.read().strip()}"} if token_file else {}
+    raise SystemExit(run(partial(_call, _Asked(url, tool, given, purpose, headers), gate, workload_api)))
 
 
-async def _call(url: str, tool: str | None, arguments: dict[str, object], gate: SpiffeId, endpoint: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for; `headers` hold a user's token, a secret."""
+
+    url: str
+    tool: str | None
+    arguments: dict[str, object]
+    purpose: str
+    headers: dict[str, str] = field(repr=False)
+
+
+async def _call(asked: _Asked, gate: SpiffeId, endpoint: str | None) -> int:
     # The official client comes with the extra `demo`.
     from mcp import MCPError  # noqa: PLC0415
 
@@ -58,8 +87,9 @@ async def _call(url: str, tool: str | None, arguments: dict[str, object], gate: 
     identity = await workload_identity(endpoint)
     found: client.StepResult
     try:
-        async with client.open_agent(url, client.agent_context(identity, gate)) as agent:
-            found = await client.run_step(agent, client.CallTool(tool, arguments) if tool else client.ListTools())
+        async with client.open_agent(asked.url, client.agent_context(identity, gate), headers=asked.headers) as agent:
+            step = client.CallTool(asked.tool, asked.arguments, asked.purpose) if asked.tool else client.ListTools()
+            found = await client.run_step(agent, step)
     except MCPError as refused:
         # Not even the session was let in.
         found = client.denied(refused)

@@ -9,17 +9,19 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import httpx2
 from cryptography.hazmat.primitives.serialization import Encoding
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import TextContent
+from mcp.types import RequestParamsMeta, TextContent
 
 from callgate.errors import GatewayError, leaves
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Bundle, X509Context
 from callgate.net.tls_context import workload_context
+from callgate.wire.params import META_PURPOSE
 
 CONNECT_TIMEOUT_S = 10.0
 # The longest silence in an answer; a step of the demo takes milliseconds.
@@ -37,10 +39,11 @@ class ListTools:
 
 @dataclass(frozen=True, slots=True)
 class CallTool:
-    """Call one tool."""
+    """Call one tool, for a declared purpose if there is one."""
 
     name: str
     arguments: Mapping[str, object] = field(default_factory=dict)
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ async def _call(agent: Client, step: CallTool) -> Allowed:
     async def note(progress: float, total: float | None, message: str | None) -> None:
         seen.append(Progress(progress, total, message))
 
-    result = await agent.call_tool(step.name, dict(step.arguments), progress_callback=note)
+    meta = cast("RequestParamsMeta", {META_PURPOSE: step.purpose}) if step.purpose else None
+    result = await agent.call_tool(step.name, dict(step.arguments), progress_callback=note, meta=meta)
     text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
     return Allowed(text, bool(result.is_error), tuple(seen))
 

@@ -105,8 +105,8 @@ class Decision:
     decided, `default-deny` last.  `reason` is None and `permit` is there exactly when the outcome is ALLOW.  `shadow` is
     there where rules in shadow name the caller and the tool.
 
-    `is_remembered`: whether a denial counts in the workload's history.  One that a question about earlier denials
-    brought about does not: a workload that is shut out for ten minutes would never get in again.
+    `is_remembered`: whether a denial counts in the workload's history.  One that earlier denials alone brought about does
+    not: a workload that is shut out for ten minutes would never get in again.
     """
 
     outcome: DecisionOutcome
@@ -163,8 +163,8 @@ def _decide_tool(policy: Policy, call: Call, view: View) -> Decision:
     judged = rules.judged(call, policy.tags)
     findings = judged.findings
     shadow = _shadow_outcome(judged) if rules.has_shadow else None
-    if denials := judged.enforced_denials:
-        is_remembered = any(not rule.asks_denials for rule in denials)
+    is_remembered = not judged.earlier_denials_stood_in_the_way
+    if judged.enforced_denials:
         return Decision(DecisionOutcome.DENY, Reason.DENIED, findings, policy.digest, None, shadow, is_remembered)
     if grants := judged.enforced_grants:
         permit = _permit_for_tool(policy, call, grants, judged.scopes)
@@ -172,7 +172,7 @@ def _decide_tool(policy: Policy, call: Call, view: View) -> Decision:
     naming = any(not naming.rule.shadow for naming in rules.grants)
     default = _NO_GRANT_APPLIES if naming else _NO_TOOL_GRANT if view.has_grants else _NO_WORKLOAD
     decision = _deny_by_default(policy, findings, default)
-    return replace(decision, shadow=shadow, is_remembered=not judged.earlier_denials_stood_in_the_way)
+    return replace(decision, shadow=shadow, is_remembered=is_remembered)
 
 
 def _shadow_outcome(judged: Judged) -> ShadowOutcome:

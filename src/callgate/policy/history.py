@@ -137,6 +137,13 @@ class WorkloadHistory:
 
     history: "History"
     caller: SpiffeId
+    # Whether it is asked as if nothing had ever been denied.
+    is_forgiven: bool = False
+
+    @property
+    def forgiven(self) -> "WorkloadHistory":
+        """The same without its denials."""
+        return WorkloadHistory(self.history, self.caller, is_forgiven=True)
 
     def calls(self, server: str, pattern: ToolPattern, window_s: float, now: float) -> int:
         """How many calls of the tools that `pattern` names were allowed.  Raises Forgotten."""
@@ -172,6 +179,8 @@ class WorkloadHistory:
 
     def denials(self, window_s: float, now: float) -> int:
         """How many requests were denied.  Raises Forgotten."""
+        if self.is_forgiven:
+            return 0
         return self.history.past(self.caller).denials.after(now - window_s)
 
     def lockout(self, count: int, within_s: float, lasting_s: float, now: float) -> bool:
@@ -179,6 +188,8 @@ class WorkloadHistory:
 
         `count` is at least 1.  Raises Forgotten.
         """
+        if self.is_forgiven:
+            return False
         denials = self.history.past(self.caller).denials
         first = max(bisect_right(denials.kept, now - lasting_s), count - 1)
         # The newest first: whoever is locked out now was denied just now.

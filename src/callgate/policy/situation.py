@@ -20,12 +20,12 @@ from callgate.policy.moments import Moment
 from callgate.policy.patterns import TOOL_NAME
 from callgate.wire.json_strict import dumps
 from callgate.wire.methods import MODERN_REVISION
+from callgate.wire.params import PURPOSE
 from callgate.yaml_model import Items, M, Seconds, StrictModel, Written, read_written, text_form
 from callgate.yaml_strict import Problem
 
 # A day of a busy agent in a test; the gate itself remembers more.
 MAX_EVENTS: Final = 1_000
-MAX_PURPOSE_CHARACTERS: Final = 2_000
 # Wednesday, 2026-01-07T12:00:00Z: within office hours from London to Moscow, so that a test without `at` means the same
 # on each day and at each hour that it is run.
 DEFAULT_AT: Final = 1_767_787_200.0
@@ -67,6 +67,14 @@ Workload = Annotated[
     BeforeValidator(workload),
     text_form(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)+", "spiffe://acme.test/ns/billing/sa/agent"),
 ]
+
+
+def _purpose(text: str) -> str:
+    if text and PURPOSE.fullmatch(text) is None:
+        raise ValueError("must be 1 to 128 printable ASCII characters, or '' for none: the gate takes no other")
+    return text
+
+
 Event = Annotated[ToolOnServer, BeforeValidator(_tool_on_server), _TOOL_ON_SERVER]
 # Which tool it was makes no difference to a condition; people write it down all the same.
 DeniedEvent = Annotated[
@@ -76,7 +84,7 @@ DeniedEvent = Annotated[
 ]
 FreeObject = dict[str, JsonValue]
 ToolText = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
-PurposeText = Annotated[str, Field(max_length=MAX_PURPOSE_CHARACTERS)]
+PurposeText = Annotated[str, AfterValidator(_purpose), text_form(f"(?:{PURPOSE.pattern})?", "refunds")]
 
 
 class UserEntry(StrictModel):

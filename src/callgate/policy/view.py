@@ -1,7 +1,7 @@
 """What a policy has for one workload on one server, worked out once and kept while it stays true."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from callgate.identity.spiffe_id import SpiffeId
@@ -45,8 +45,8 @@ class Judged:
     """The rules that name caller and tool and apply to one call, and what was found of all.
 
     `scopes` are those of the grants that are enforced, in order, repeated where several say the same.  `findings` has
-    the rules that apply first, as `callgate.policy.decide.Decision` says.  `earlier_denials_stood_in_the_way`: a grant
-    did not apply, and it asks for what was denied before.
+    the rules that apply first, as `callgate.policy.decide.Decision` says.  `earlier_denials_stood_in_the_way`: had nothing
+    been denied before, no denial would apply, or, where none does, a grant would.
     """
 
     denying: tuple[Naming, ...]
@@ -98,24 +98,38 @@ class ToolRules:
         missed: list[Finding] = []
         scopes: list[str] = []
         named: list[Naming] = []
-        in_the_way = False
+        idle: list[Naming] = []
         for naming in (*self.denials, *self.grants):
             rule = naming.rule
             found, filled = self._applied(naming, call, tags)
             (applying if found.matched else missed).append(found)
+            (named if found.matched else idle).append(naming)
             if found.matched:
-                named.append(naming)
                 scopes += () if rule.shadow else filled
-            else:
-                # A denial that does not apply stands in nobody's way.
-                in_the_way |= rule.kind == "grant" and rule.asks_denials and not rule.shadow
         return Judged(
             tuple(naming for naming in named if naming.rule.kind == "denial"),
             tuple(naming for naming in named if naming.rule.kind == "grant"),
             tuple(scopes),
             capped((*applying, *missed, *self.missed), self.uncounted),
-            in_the_way,
+            self._is_for_earlier_denials(named, idle, call, tags),
         )
+
+    def _is_for_earlier_denials(self, applying: list[Naming], idle: list[Naming], call: Call, tags: ToolTags) -> bool:
+        """Whether the call is denied, and for nothing else: a rule that asks for denials may ask for more than that."""
+        denying = [naming for naming in applying if naming.rule.kind == "denial" and not naming.rule.shadow]
+        if denying:
+            return all(self._changes_without_denials(naming, call, tags) for naming in denying)
+        if any(not naming.rule.shadow for naming in applying):
+            return False
+        grants = (naming for naming in idle if naming.rule.kind == "grant" and not naming.rule.shadow)
+        return any(self._changes_without_denials(naming, call, tags) for naming in grants)
+
+    def _changes_without_denials(self, naming: Naming, call: Call, tags: ToolTags) -> bool:
+        """Whether a grant would apply, or a denial would not, had nothing been denied before."""
+        if not naming.rule.asks_denials or call.history is None:
+            return False
+        found, _ = self._applied(naming, replace(call, history=call.history.forgiven), tags)
+        return found.matched is (naming.rule.kind == "grant")
 
     def _applied(self, naming: Naming, call: Call, tags: ToolTags) -> tuple[Finding, tuple[str, ...]]:
         """Whether one of them applies, and the scopes that it then gives."""

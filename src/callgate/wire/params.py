@@ -20,7 +20,7 @@ _MAX_CURSOR_CHARS: Final = 4096
 _MAX_REVISION_CHARS: Final = 64
 # The agent's own word for why it calls; some gate's policy and operators read it.
 META_PURPOSE: Final = "callgate/purpose"
-_PURPOSE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
+PURPOSE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _LOG_LEVELS: Final = frozenset(
     {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"},
 )
@@ -65,7 +65,7 @@ def refuse_meta(meta: JsonObject, era: Era) -> Refusal | None:
         level = meta.get(META_LOG_LEVEL, "info")
         if type(level) is not str or level not in _LOG_LEVELS:
             return Refusal(Reason.META_INVALID, "logLevel is none")
-    if (purpose := meta.get(META_PURPOSE)) is not None and not (type(purpose) is str and _PURPOSE.fullmatch(purpose)):
+    if (purpose := meta.get(META_PURPOSE)) is not None and not (type(purpose) is str and PURPOSE.fullmatch(purpose)):
         return Refusal(Reason.META_INVALID, f"{META_PURPOSE} is not 1 to 128 printable ASCII characters")
     return _refuse_progress_token(meta)
 

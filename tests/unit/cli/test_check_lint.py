@@ -308,3 +308,21 @@ async def test_says_that_a_server_does_not_list_its_tools(folder: Path) -> None:
 
     assert result.exit_code == 2
     assert f"{server.url} cannot be asked: " in " ".join(result.stderr.split())
+
+
+def test_says_what_to_do_where_there_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = CliRunner().invoke(check, [])
+
+    assert result.exit_code == 2
+    assert "there is no callgate.yaml here; name one with -c, or a policy: callgate check policy.yaml" in result.stderr
+
+
+def test_says_how_tests_of_a_policy_are_run(folder: Path) -> None:
+    (folder / "policy.test.yaml").write_text("policy: policy.yaml\n")
+
+    result = CliRunner().invoke(check, ["policy.test.yaml"])
+
+    assert result.exit_code == 2
+    assert "policy.test.yaml holds tests of a policy; run them with: callgate test policy.test.yaml" in result.stderr
