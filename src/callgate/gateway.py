@@ -54,6 +54,8 @@ _SERVERS_FAULTS = frozenset(
         Reason.UPSTREAM_MALFORMED,
     }
 )
+# What no caller can bring about.
+_NOBODYS_DOING = frozenset({Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_IDENTITY})
 _UNAVAILABLE_STATUS = frozenset({"502", "503", "504"})
 
 
@@ -352,7 +354,8 @@ class Gateway:
             raise
         finally:
             self._note(path, Stage.FORWARD, started, found, relay.attributes)
-            outbound.slot.release(failed=_is_servers_fault(found), now=self._parts.clock.now())
+            own_doing = isinstance(found, Refusal) and found.reason not in _NOBODYS_DOING
+            outbound.slot.release(failed=_is_servers_fault(found), now=self._parts.clock.now(), own_doing=own_doing)
         if isinstance(found, Reply):
             await self._respond(found, connection, path)
         elif relay.streaming:
@@ -385,7 +388,12 @@ class Gateway:
         started = self._now_ns()
         if failed is not None:
             await connection.stream_out(encode_event(_error_body(failed, request, path)))
-        await connection.end_stream()
+        try:
+            await connection.end_stream()
+        except ClientLost as lost:
+            # Clients hang up on a stream once they have its answer (the official one does); they lack nothing then.
+            if failed is not None or lost.reason is not Reason.CLIENT_GONE:
+                raise
         self._note(path, Stage.RESPOND, started, None, {names.HTTP_RESPONSE_STATUS_CODE: 200})
 
     async def _refuse(

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 from callgate.telemetry.logs import JsonLines
 from callgate.telemetry.spans import spans_of
 from callgate.trace import DecisionTrace
+from support.desk import users_of
 from support.gate import Gate, context_of, running_gate
+from support.key_endpoint import KeyEndpoint
 from support.raw_agent import INITIALIZE, legacy, modern, modern_call
 from support.tls_agent import TlsAgent, dialled, with_headers
 from support.upstream import Asked, Reply, ScriptedServer, scripted_server
+from support.user_tokens import claims, jwks_of, user_key, user_token
 
 CANARY = "canary-7c1f"
 # Credentials and claims of identity that an agent may send, or be made to send.
@@ -183,3 +187,81 @@ async def test_what_a_failing_tool_server_says_is_written_nowhere(
         known = written(await gate.traces_when(1)) + logged(caplog) + repr(answer)
         assert CANARY not in known
         assert token not in known
+
+
+# A user's token: what it says may be known, and what it is worth must not
+
+
+@asynccontextmanager
+async def scene_with_users(folder: Path) -> AsyncIterator[tuple[Gate, ScriptedServer, TlsAgent, KeyEndpoint]]:
+    async with (
+        KeyEndpoint.open(jwks_of(user_key("P-256"))) as users,
+        scripted_server() as upstream,
+        running_gate(folder, upstream.url, more=users_of(users)) as gate,
+        dialled(gate, await context_of(gate.api, "billing")) as agent,
+    ):
+        yield gate, upstream, agent, users
+
+
+def users_token(users: KeyEndpoint, **changes: object) -> str:
+    now = int(time.time())
+    said = {"iss": users.issuer, "sub": "alice", "exp": now + 600, "iat": now - 10, "jti": CANARY, "email": CANARY}
+    return user_token(claims(**{**said, **changes}))
+
+
+def parts_of(token: str) -> list[str]:
+    """The token, and what of it would be as bad to find: all but the header, which says nothing of anybody."""
+    return [token, *token.split(".")[1:], CANARY]
+
+
+async def test_users_token_goes_nowhere_when_a_call_is_allowed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with scene_with_users(tmp_path) as (gate, upstream, agent, users):
+        token = users_token(users)
+        opening = legacy("initialize", INITIALIZE)
+        said = [await agent.ask(with_headers(opening, ("Authorization", f"Bearer {token}")))]
+        handle = dict(said[0].headers)["mcp-session-id"]
+        in_session = legacy("tools/call", {"name": "get_invoice", "arguments": {}}, session=handle)
+        contents = (in_session, modern_call("get_invoice"), modern("tools/list"), modern_call("close_month"))
+        said += [await agent.ask(with_headers(each, ("Authorization", f"Bearer {token}"))) for each in contents]
+        assert [answer.reason for answer in said] == ["", "", "", "", "no_grant"]
+        assert len(upstream.requests) == 4
+        known = written(await gate.traces_when(5)) + logged(caplog)
+        assert "alice" in known
+        for secret in parts_of(token):
+            assert secret.encode() not in upstream.heard
+            assert secret.encode() not in b"".join(users.heads)
+            assert secret not in known
+            assert all(secret.encode() not in answer.body + repr(answer.headers).encode() for answer in said)
+
+
+BAD_USERS: dict[str, Callable[[KeyEndpoint], str]] = {
+    "expired": lambda users: users_token(users, exp=int(time.time()) - 600),
+    "of another issuer": lambda users: users_token(users, iss="https://nobody.test"),
+    "for another audience": lambda users: users_token(users, aud=CANARY),
+    "bound to another": lambda users: users_token(users, cnf={"x5t#S256": CANARY}),
+    "without a subject": lambda users: users_token(users, sub=["alice", CANARY]),
+    "badly signed": lambda users: users_token(users)[:-8] + "AAAAAAAA",
+    "no token": lambda _: f"{CANARY}.{CANARY}.{CANARY}",
+}
+
+
+@pytest.mark.parametrize("kind", BAD_USERS)
+async def test_users_token_goes_nowhere_when_it_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with scene_with_users(tmp_path) as (gate, upstream, agent, users):
+        token = BAD_USERS[kind](users)
+        answer = await agent.ask(with_headers(modern_call("get_invoice"), ("Authorization", f"Bearer {token}")))
+        assert (answer.status, answer.closes) == (401, False)
+        assert ("www-authenticate", 'Bearer error="invalid_token"') in answer.headers
+        (trace,) = await gate.traces_when(1)
+        assert trace.reason == answer.reason
+        known = written([trace]) + logged(caplog) + repr(answer)
+        assert [secret for secret in parts_of(token) if secret in known] == []
+        assert upstream.requests == []
+        # The connection goes on, and whoever comes next is not taken for that user.
+        assert (await agent.ask(modern_call("get_invoice"))).reason == ""

@@ -1,5 +1,7 @@
 """Answers that come as a stream of events: passed on one by one, cancelled, cut off, refused, and held back."""
 
+import socket
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -108,6 +110,25 @@ async def test_an_agent_that_goes_away_cancels_the_call_at_the_tool_server(tmp_p
         with trio.fail_after(10):
             await hung_up.wait()
         assert await at.path() == (*PASSED, "forward=failed:client_gone", "respond=failed:client_gone")
+
+
+@pytest.mark.parametrize("abrupt", [False, True])
+async def test_an_agent_that_hangs_up_once_it_has_its_answer_was_answered(tmp_path: Path, abrupt: bool) -> None:
+    async def answer_and_wait(asked: Asked, reply: Reply) -> None:
+        await reply.start_events()
+        await reply.event(said(asked, OK))
+        await reply.until_hung_up()
+
+    async with scene(tmp_path, answer_and_wait) as at:
+        async with at.agent() as agent:
+            await agent.say(call())
+            answer = await (await event_stream(agent)).next()
+            assert answer is not None
+            assert answer["result"] == OK
+            if abrupt:
+                # RST in place of FIN.
+                agent.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert await at.path() == (*PASSED, "forward=ok", "respond=ok")
 
 
 # A tool server that does not keep to the rules.

@@ -153,7 +153,10 @@ class Desk:
         return found
 
     async def spans_of_calls(self, count: int) -> Sequence[Sequence[ReceivedSpan]]:
-        """The spans of all calls of tools, as a collector received them; of each trace the SERVER span first."""
+        """The spans of each call of a tool, as a collector received them, in the order in which they were made.
+
+        Of each trace the SERVER span stands first.
+        """
         with trio.fail_after(_PATIENCE_S):
             while len([t for t in self.gate.traces if _is_call(t)]) < count:
                 await self.gate.recorded.wait()
@@ -161,8 +164,9 @@ class Desk:
         found: dict[int, list[ReceivedSpan]] = {}
         for span in self.collector.spans:
             found.setdefault(span.trace_id, []).append(span)
-        ordered = [found[trace.trace_id] for trace in self.gate.traces if _is_call(trace)]
-        return [sorted(spans, key=lambda span: span.kind != "SERVER") for spans in ordered]
+        # A trace ends after its answer, and another connection's next call may end before it.
+        began = sorted(filter(_is_call, self.gate.traces), key=lambda trace: trace.started_ns)
+        return [sorted(found[trace.trace_id], key=lambda span: span.kind != "SERVER") for trace in began]
 
 
 def _is_call(trace: DecisionTrace) -> bool:

@@ -83,20 +83,22 @@ class Slot:
 
     _server: _Server
     _passage: Passage | None
+    _caller: SpiffeId
     _released: bool = field(default=False, init=False)
 
-    def release(self, *, failed: bool | None, now: float) -> None:
+    def release(self, *, failed: bool | None, now: float, own_doing: bool = False) -> None:
         """Give the place back; only the first time counts.
 
         `failed`: whether the tool server did; None where the call tells nothing of it, for instance if it was
-        cancelled or never sent.
+        cancelled or never sent.  `own_doing`: the failure may be the call's own, such as one that takes too long.
         """
         if self._released:
             return
         self._released = True
         self._server.in_flight -= 1
         if self._server.breaker is not None and self._passage is not None:
-            self._server.breaker.leave(self._passage, failed=failed, now=now)
+            by = self._caller if own_doing else None
+            self._server.breaker.leave(self._passage, failed=failed, now=now, by=by)
 
 
 class Admission:
@@ -121,7 +123,7 @@ class Admission:
             server.charge(call.caller, now)
             self._log.charge(call.caller, call.tool, limits, now)
         server.in_flight += 1
-        return Slot(server, server.breaker.enter(now) if server.breaker else None)
+        return Slot(server, server.breaker.enter(now) if server.breaker else None, call.caller)
 
     def _wants(self, caller: SpiffeId, tool: str, limits: tuple[Limit, ...], now: float) -> Iterator[_Want]:
         lack = self._log.lack(caller, tool, limits, now) if limits else None

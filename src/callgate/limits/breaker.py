@@ -6,8 +6,13 @@
 
 A probe of which nothing is heard for `open_s` no longer stands in the way of the next: it may have been cancelled, or
 be a stream that lasts.  Should it succeed after all, the breaker closes; should it fail, the later probe decides.
+
+A failure may be the doing of the call itself: one that takes too long, or makes the server drop the connection.  So
+that no caller can close the way for the others, such failures open the breaker only where two callers had them, and a
+probe that fails so is followed by the next at once.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,6 +21,7 @@ from typing import Final
 DEFAULT_FAILURES: Final = 5
 # Long enough for a process to come back, and short enough that nobody notices that it had been away.
 DEFAULT_OPEN_S: Final = 2
+_SEVERAL: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Breaker:
         self._limits: Final = limits
         self.state = BreakerState.CLOSED
         self._failures = 0
+        self._blamed: set[Hashable] = set()
         # Counts openings and closings: what was let through before the last one has nothing to say any more.
         self._epoch = 0
         self._probe = 0
@@ -71,22 +78,34 @@ class Breaker:
         self._until = now + self._limits.open_s
         return Passage(self._epoch, self._probe)
 
-    def leave(self, passage: Passage, *, failed: bool | None, now: float) -> None:
-        """How that call ended; None where that tells nothing of the server, such as a call that was cancelled."""
+    def leave(self, passage: Passage, *, failed: bool | None, now: float, by: Hashable = None) -> None:
+        """How that call ended; None where that tells nothing of the server, such as a call that was cancelled.
+
+        `by`: whose call it was, where the failure may be its own doing; None where it cannot.
+        """
         if passage.epoch != self._epoch:
             return
         if failed is False:
             self._succeed()
         elif self.state is BreakerState.CLOSED:
-            self._failures += failed is True
-            if self._failures >= self._limits.failures:
-                self._epoch += 1
-                self._open(now)
+            self._fail(failed=failed, now=now, by=by)
         elif passage.probe == self._probe:
-            self._open(now) if failed else self._open(now - self._limits.open_s)
+            self._open(now if failed and by is None else now - self._limits.open_s)
+
+    def _fail(self, *, failed: bool | None, now: float, by: Hashable) -> None:
+        if failed is None:
+            return
+        self._failures += 1
+        # No more than it takes to tell one from several.
+        if by is None or len(self._blamed) < _SEVERAL:
+            self._blamed.add(by)
+        if self._failures >= self._limits.failures and (None in self._blamed or len(self._blamed) >= _SEVERAL):
+            self._epoch += 1
+            self._open(now)
 
     def _succeed(self) -> None:
         self._failures = 0
+        self._blamed.clear()
         if self.state is not BreakerState.CLOSED:
             self._epoch += 1
             self.state = BreakerState.CLOSED

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callgate.limits.breaker import Breaker, BreakerLimits, BreakerState, Passage
+from callgate.limits.breaker import DEFAULT_OPEN_S, Breaker, BreakerLimits, BreakerState, Passage
 
 NOW = 1_790_000_000.0
 OPEN, CLOSED, HALF_OPEN = BreakerState.OPEN, BreakerState.CLOSED, BreakerState.HALF_OPEN
@@ -168,3 +168,44 @@ def test_a_flapping_server_costs_no_more_than_five_failures_at_a_time(answers: l
         call(found, now, failed=failed)
         in_a_row = (in_a_row + 1) if failed else 0
         assert (found.state is CLOSED) == (in_a_row < 5 and not (probing and failed))
+
+
+def test_one_caller_whose_calls_fail_by_their_own_doing_does_not_close_the_way_for_others() -> None:
+    found = Breaker(BreakerLimits())
+    for _ in range(50):
+        found.leave(found.enter(NOW), failed=True, now=NOW, by="a")
+
+    assert found.wait(NOW) == 0.0
+
+    found.leave(found.enter(NOW), failed=True, now=NOW, by="b")
+    assert found.wait(NOW) == DEFAULT_OPEN_S
+
+
+def test_a_failure_that_is_nobodys_doing_counts_whoever_calls() -> None:
+    found = Breaker(BreakerLimits())
+    for by in ("a", "a", "a", "a", None):
+        found.leave(found.enter(NOW), failed=True, now=NOW, by=by)
+
+    assert found.wait(NOW) == DEFAULT_OPEN_S
+
+
+def test_a_success_clears_whose_calls_failed() -> None:
+    found = Breaker(BreakerLimits())
+    found.leave(found.enter(NOW), failed=True, now=NOW, by="b")
+    found.leave(found.enter(NOW), failed=False, now=NOW)
+    for _ in range(5):
+        found.leave(found.enter(NOW), failed=True, now=NOW, by="a")
+
+    assert found.wait(NOW) == 0.0
+
+
+def test_a_probe_that_fails_by_its_own_doing_keeps_nobody_else_from_trying() -> None:
+    found = Breaker(BreakerLimits())
+    for _ in range(5):
+        found.leave(found.enter(NOW), failed=True, now=NOW)
+    later = NOW + DEFAULT_OPEN_S
+    found.leave(found.enter(later), failed=True, now=later, by="a")
+
+    assert found.wait(later) == 0.0
+    found.leave(found.enter(later), failed=True, now=later)
+    assert found.wait(later) == DEFAULT_OPEN_S
