@@ -23,40 +23,23 @@ from callgate.parts import Granted, Identified, Outbound, Parts, Reply, Route
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.decide import Decision, DecisionOutcome, Permit, decide
+from callgate.refusals import error_body, headers_of, is_servers_fault, may_be_own_doing, refusal_status
 from callgate.relay import JSON, Relay
 from callgate.telemetry import names
 from callgate.tokens.claims import CannotMint, Issuer, Stamp
 from callgate.tokens.mint import MintedToken, mint
+from callgate.told import by_shadow_policy, by_shadow_rules, token_claims, what_was_said
 from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
 from callgate.users.access_token import bearer_token
 from callgate.wire import mcp
 from callgate.wire.http1 import RawRequest
-from callgate.wire.jsonrpc import RpcRequest, refusal_body
-from callgate.wire.mcp import Era, RefusedMessage, Request
+from callgate.wire.jsonrpc import RpcRequest
+from callgate.wire.mcp import Request
 from callgate.wire.session import Session
 from callgate.wire.sse import encode_event
 
 _LOG = logging.getLogger(__name__)
 _ROUTE = "/{server}/mcp"
-_OF_STATUS: Mapping[int, tuple[tuple[str, str], ...]] = {
-    405: (("allow", "POST"),),
-    # RFC 6750, section 3.1: "The access token provided is expired, revoked, malformed, or invalid for other reasons."
-    401: (("www-authenticate", 'Bearer error="invalid_token"'),),
-}
-# What says that a tool server is not well.  An error in a tool does not, nor does an answer that the gate does not like:
-# one caller with odd arguments must not close the way for the others.
-_SERVERS_FAULTS = frozenset(
-    {
-        Reason.UPSTREAM_UNREACHABLE,
-        Reason.UPSTREAM_IDENTITY,
-        Reason.UPSTREAM_TIMEOUT,
-        Reason.UPSTREAM_CLOSED,
-        Reason.UPSTREAM_MALFORMED,
-    }
-)
-# What no caller can bring about.
-_NOBODYS_DOING = frozenset({Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_IDENTITY})
-_UNAVAILABLE_STATUS = frozenset({"502", "503", "504"})
 
 
 @dataclass(slots=True)
@@ -189,7 +172,7 @@ class Gateway:
             names.HTTP_REQUEST_BODY_SIZE: len(found.body),
         }
         if isinstance(request, Request):
-            attributes |= _what_was_said(request)
+            attributes |= what_was_said(request)
         self._note(path, Stage.READ, started, request, attributes)
         return request
 
@@ -267,7 +250,7 @@ class Gateway:
         self._remember(decision, found, call)
         attributes = {
             names.POLICY_DIGEST: decision.policy_digest,
-            **_shadow_of(decision),
+            **by_shadow_rules(decision),
             **self._shadow_policy_on(call),
         }
         self._note(path, Stage.DECIDE, started, found, attributes, decision.findings)
@@ -298,14 +281,11 @@ class Gateway:
         policy = self._parts.shadow_policy()
         if policy is None:
             return {}
-        decision = decide(policy, call)
-        applied = tuple(f.rule for f in decision.findings if f.matched)
-        found: dict[str, AttributeValue] = {
-            names.SHADOW_POLICY_DECISION: decision.outcome.value,
-            names.SHADOW_POLICY_DIGEST: decision.policy_digest,
-            names.SHADOW_POLICY_RULES: applied,
-        }
-        return found | ({names.SHADOW_POLICY_REASON: decision.reason.value} if decision.reason else {})
+        try:
+            return by_shadow_policy(decide(policy, call))
+        except Exception as fault:  # noqa: BLE001  # what is only tried out must not fail a call
+            _LOG.error("the policy in shadow failed: %s", place_of(fault))
+            return {}
 
     def _mint(self, identified: Identified, granted: Granted, slot: Slot, path: DecisionTrace) -> Outbound | Refusal:
         """Which credential does this one call carry?"""
@@ -317,7 +297,7 @@ class Gateway:
             self._note(path, Stage.MINT, started, found)
             return found
         token, binding = found
-        self._note(path, Stage.MINT, started, token, _token_claims(token))
+        self._note(path, Stage.MINT, started, token, token_claims(token))
         return Outbound(identified, permit, token, binding, granted.policy, slot)
 
     def _minted(
@@ -354,8 +334,8 @@ class Gateway:
             raise
         finally:
             self._note(path, Stage.FORWARD, started, found, relay.attributes)
-            own_doing = isinstance(found, Refusal) and found.reason not in _NOBODYS_DOING
-            outbound.slot.release(failed=_is_servers_fault(found), now=self._parts.clock.now(), own_doing=own_doing)
+            own_doing = may_be_own_doing(found)
+            outbound.slot.release(failed=is_servers_fault(found), now=self._parts.clock.now(), own_doing=own_doing)
         if isinstance(found, Reply):
             await self._respond(found, connection, path)
         elif relay.streaming:
@@ -387,7 +367,7 @@ class Gateway:
         """End a stream that was begun; one that failed ends with the error as its last event."""
         started = self._now_ns()
         if failed is not None:
-            await connection.stream_out(encode_event(_error_body(failed, request, path)))
+            await connection.stream_out(encode_event(error_body(failed, request, path)))
         try:
             await connection.end_stream()
         except ClientLost as lost:
@@ -404,9 +384,9 @@ class Gateway:
         answer = ANSWERS[refusal.reason]
         if answer.closes:
             connection.http.close_after_response()
-        status = _refusal_status(refusal, request)
-        headers = (JSON, *_OF_STATUS.get(status, ()))
-        await connection.reply(status, headers, _error_body(refusal, request, path))
+        status = refusal_status(refusal, request)
+        headers = (JSON, *headers_of(status))
+        await connection.reply(status, headers, error_body(refusal, request, path))
         attributes: dict[str, AttributeValue] = {
             names.HTTP_RESPONSE_STATUS_CODE: status,
             names.RPC_RESPONSE_STATUS_CODE: str(answer.rpc_code),
@@ -430,79 +410,3 @@ class Gateway:
         path.add(
             StageRecord(stage, outcome, started_ns, self._now_ns(), reason, detail, attributes or {}, findings),
         )
-
-
-def _shadow_of(decision: Decision) -> dict[str, AttributeValue]:
-    """What the rules in shadow would have made of the call."""
-    shadow = decision.shadow
-    if shadow is None:
-        return {}
-    found: dict[str, AttributeValue] = {
-        names.SHADOW_DECISION: shadow.outcome.value,
-        names.SHADOW_RULES: shadow.rules,
-    }
-    return found | ({names.SHADOW_REASON: shadow.reason.value} if shadow.reason else {})
-
-
-def _what_was_said(request: Request) -> dict[str, AttributeValue]:
-    message = request.message
-    said: dict[str, AttributeValue] = {
-        names.MCP_METHOD_NAME: message.method,
-        names.MCP_PROTOCOL_VERSION: request.revision,
-    }
-    if isinstance(message, RpcRequest):
-        said[names.JSONRPC_REQUEST_ID] = str(message.id)
-    if request.tool is not None:
-        said |= {names.GEN_AI_TOOL_NAME: request.tool, names.GEN_AI_OPERATION_NAME: "execute_tool"}
-    return said
-
-
-def _token_claims(token: MintedToken) -> dict[str, AttributeValue]:
-    """What the trace tells of the token: its claims, and never the token."""
-    claims = token.claims
-    act = claims["act"]
-    told: dict[str, AttributeValue] = {
-        names.CLAIM_AUD: str(claims["aud"]),
-        names.CLAIM_SUB: str(claims["sub"]),
-        names.CLAIM_SCOPE: str(claims["scope"]),
-        names.CLAIM_EXP: token.expires,
-        names.CLAIM_JTI: token.jti,
-        names.CLAIM_BOUND: "cnf" in claims,
-    }
-    return told | {names.CLAIM_ACT: str(act["sub"])} if isinstance(act, dict) else told
-
-
-def _is_servers_fault(found: Reply | Refusal | None) -> bool | None:
-    """Whether the exchange says that the tool server is ill (True) or well (False); None where it says neither."""
-    if not isinstance(found, Refusal):
-        return False
-    if found.reason in {Reason.CLIENT_GONE, Reason.CLIENT_STALLED, Reason.GATE_SHUTTING_DOWN, Reason.INTERNAL}:
-        return None
-    if found.reason is Reason.UPSTREAM_STATUS:
-        return found.detail[:3] in _UNAVAILABLE_STATUS
-    return found.reason in _SERVERS_FAULTS
-
-
-def _refusal_status(refusal: Refusal, request: Request | None) -> int:
-    answer = ANSWERS[refusal.reason]
-    if _is_of_notification(refusal, request):
-        # There is no JSON-RPC answer to a notification, so that only the status can say no (2025-11-25,
-        # basic/transports: the server "MUST return an HTTP error status code").
-        return 403 if answer.http_status == 200 else answer.http_status
-    era = request.era if request is not None else refusal.era if isinstance(refusal, RefusedMessage) else None
-    if era is Era.LEGACY and answer.legacy_http_status is not None:
-        return answer.legacy_http_status
-    return answer.http_status
-
-
-def _is_of_notification(refusal: Refusal, request: Request | None) -> bool:
-    if request is not None:
-        return not isinstance(request.message, RpcRequest)
-    return isinstance(refusal, RefusedMessage) and refusal.rpc_id is None
-
-
-def _error_body(refusal: Refusal, request: Request | None, path: DecisionTrace) -> bytes:
-    rpc_id = refusal.rpc_id if isinstance(refusal, RefusedMessage) else None
-    if request is not None and isinstance(request.message, RpcRequest):
-        rpc_id = request.message.id
-    return refusal_body(refusal, rpc_id, path.decision_id, f"{path.trace_id:032x}")
