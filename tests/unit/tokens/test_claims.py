@@ -218,3 +218,10 @@ def test_a_scope_says_one_method_one_tool_and_what_was_granted_or_nothing(tool: 
 
 def test_the_gate_is_the_current_actor() -> None:
     assert claims_for(INVOICE)["act"] == {"sub": str(GATE)}
+
+
+@pytest.mark.parametrize(("ends_in_s", "lives_s"), [(100.0, 20), (20.0, 20), (12.7, 12), (0.4, 1), (-3.0, 1)])
+def test_no_token_outlives_the_grant_by_more_than_its_last_second(ends_in_s: float, lives_s: int) -> None:
+    permit = forged(permit_for("get_invoice"), not_after=NOW_S + ends_in_s)
+
+    assert claims_for(permit)["exp"] == NOW_S + lives_s
