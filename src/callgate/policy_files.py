@@ -154,8 +154,11 @@ def _files_at(path: Path) -> Sequence[Path] | Problem:
     if len(names) > MAX_FOLDER_ENTRIES:
         return _whole(path, f"holds more than {MAX_FOLDER_ENTRIES} files")
     # Kubernetes keeps `..data` and `..2026_11_21_…` beside the names that it links there, editors their `.a.yaml.swp`.
-    found = [path / name for name in sorted(names) if _is_policy(name)]
-    return found or _whole(path, "holds no policy file (*.yaml, *.yml)")
+    found = sorted(name for name in names if _is_policy(name))
+    if odd := next((name for name in found if not name.isprintable()), None):
+        # A line feed in it would make the digest that of other files, and what is not UTF-8 cannot be written at all.
+        return _whole(path, f"holds a policy file whose name cannot be printed: {odd!a}")
+    return [path / name for name in found] or _whole(path, "holds no policy file (*.yaml, *.yml)")
 
 
 def _is_policy(name: str) -> bool:

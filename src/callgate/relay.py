@@ -9,7 +9,7 @@ from callgate.errors import Reason, Refusal
 from callgate.net.connection import Connection
 from callgate.net.upstream import Exchange
 from callgate.parts import Outbound, Parts, Reply, Route
-from callgate.policy.decide import tool_is_visible
+from callgate.policy.decide import Listing
 from callgate.telemetry import names
 from callgate.trace import AttributeValue, DecisionTrace
 from callgate.wire import answers, mcp
@@ -195,10 +195,10 @@ class Relay:
                 policy, annotations = self._outbound.policy, self._parts.annotations
                 server = self._outbound.permit.call.server
                 annotations.learn(server, said.result.get("tools"))
-                call = replace(self._outbound.permit.call, now=self._parts.clock.now())
+                listing = Listing(policy, replace(self._outbound.permit.call, now=self._parts.clock.now()))
                 result, hidden = answers.filter_tools(
                     said.result,
-                    lambda tool: tool_is_visible(policy, replace(call, annotations=annotations.of(server, tool)), tool),
+                    lambda tool: listing.shows(tool, annotations.of(server, tool)),
                     self._request.era,
                 )
                 self.attributes[names.TOOLS_HIDDEN] = hidden

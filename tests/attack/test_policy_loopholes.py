@@ -194,6 +194,50 @@ def test_number_that_is_written_in_another_way_does_not_make_a_long_text_cost_a_
     assert time.perf_counter() - started < 0.1
 
 
+# A tool server in Go or .NET takes a name whatever its case, and of several the last one
+
+TWO_READINGS = [
+    '{"amount": 80, "Amount": 90000}',
+    '{"AMOUNT": 90000, "amount": 80}',
+    '{"amount": 80, "amount\\u0000": 90000}',
+    '{"amount": 80, "Account": {"id": "house"}}',
+    '{"amount": 80, "account": {"id": "x", "ID": "house"}}',
+    '{"amount": 80, "account": {"ID": "house"}}',
+    '{"amount": 80, "lin\\u212as": ["house"]}',
+]
+
+
+@pytest.mark.parametrize("arguments", TWO_READINGS)
+def test_argument_in_another_spelling_beside_the_one_that_a_rule_reads_is_denied(arguments: str) -> None:
+    grant = f"grants: [{{id: g, {ALL}, tools: [t], when: 'args.amount < 500'}}]"
+    by_grant = policy_of(grant)
+    by_denial = policy_of(
+        f"{grant}\ndenials: [{{id: d, server: s, tools: [t], when: '(has(args.account) && has(args.account.id) && "
+        'args.account.id == "house") || ("links" in args && "house" in args.links)\'}]'
+    )
+    call = call_of(History(), arguments=json.loads(arguments))
+    outcomes = [decide(policy, call).outcome for policy in (by_grant, by_denial)]
+    assert DecisionOutcome.DENY in outcomes
+    assert decide(by_denial, call_of(History(), arguments={"amount": 80, "account": {"id": "y"}})).permit is not None
+
+
+def test_scope_is_not_written_from_an_argument_that_has_another_spelling() -> None:
+    policy = policy_of(f"grants: [{{id: g, {ALL}, tools: [t], scopes: ['account:{{args.account}}']}}]")
+    assert decide(policy, call_of(History(), arguments={"account": "mine", "Account": "house"})).permit is None
+    assert decide(policy, call_of(History(), arguments={"account": "mine", "other": "house"})).permit is not None
+
+
+def test_looking_for_other_spellings_among_very_many_names_costs_little() -> None:
+    policy = policy_of(
+        "grants:\n" + "".join(f"  - {{id: g{n}, {ALL}, tools: [t], when: args.a{n} == 1}}\n" for n in range(60))
+    )
+    call = call_of(History(), arguments={f"k{n}": 1 for n in range(19_000)})
+    decide(policy, call)
+    started = time.perf_counter()
+    assert decide(policy, call).permit is None
+    assert time.perf_counter() - started < 0.1
+
+
 # Users' tokens
 
 

@@ -55,9 +55,9 @@ class _Server:
             if rate is not None
         )
 
-    def refusal(self, now: float) -> Refusal | None:
+    def refusal(self, caller: SpiffeId, now: float) -> Refusal | None:
         """Why no request at all can go there now."""
-        if self.breaker is not None and (wait_s := self.breaker.wait(now)):
+        if self.breaker is not None and (wait_s := self.breaker.wait(now, caller)):
             return _refusal(Reason.UPSTREAM_BREAKER_OPEN, _Want(f"server {self.name} failed too often", wait_s))
         if self.in_flight >= self.limits.max_concurrent:
             detail = f"max_concurrent of server {self.name}: {self.limits.max_concurrent}"
@@ -114,7 +114,7 @@ class Admission:
         `limits` are those of the grants that allow it.  `call.server` is one that this was made with, else KeyError.
         """
         server = self._servers[call.server]
-        if refusal := server.refusal(now):
+        if refusal := server.refusal(call.caller, now):
             return refusal
         if call.tool is not None:
             wants = [*server.wants(call.caller, now), *self._wants(call.caller, call.tool, limits, now)]
@@ -123,7 +123,7 @@ class Admission:
             server.charge(call.caller, now)
             self._log.charge(call.caller, call.tool, limits, now)
         server.in_flight += 1
-        return Slot(server, server.breaker.enter(now) if server.breaker else None, call.caller)
+        return Slot(server, server.breaker.enter(now, call.caller) if server.breaker else None, call.caller)
 
     def _wants(self, caller: SpiffeId, tool: str, limits: tuple[Limit, ...], now: float) -> Iterator[_Want]:
         lack = self._log.lack(caller, tool, limits, now) if limits else None

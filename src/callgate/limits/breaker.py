@@ -9,7 +9,8 @@ be a stream that lasts.  Should it succeed after all, the breaker closes; should
 
 A failure may be the doing of the call itself: one that takes too long, or makes the server drop the connection.  So
 that no caller can close the way for the others, such failures open the breaker only where two callers had them, and a
-probe that fails so is followed by the next at once.
+probe that fails so is followed by the next at once.  The next is another caller's, if there is one: whose probe told
+nothing stands back for `open_s`, or whoever asks the oftenest would keep all others out.
 """
 
 from collections.abc import Hashable
@@ -60,21 +61,25 @@ class Breaker:
         self._epoch = 0
         self._probe = 0
         self._until = 0.0
+        # Whose probe was the last; None where it said that nobody gets through.
+        self._prober: Hashable = None
 
-    def wait(self, now: float) -> float:
-        """Seconds until a call can go through; 0.0 if one can now."""
+    def wait(self, now: float, by: Hashable = None) -> float:
+        """Seconds until a call of `by` can go through; 0.0 if one can now.  None: of anyone who had no probe yet."""
         if self.state is BreakerState.CLOSED:
             return 0.0
         # A clock that stepped back must not keep it open for longer than it ever is.
         self._until = min(self._until, now + self._limits.open_s)
-        return max(0.0, self._until - now)
+        stands_back_s = self._limits.open_s if by is not None and by == self._prober else 0
+        return max(0.0, self._until + stands_back_s - now)
 
-    def enter(self, now: float) -> Passage:
+    def enter(self, now: float, by: Hashable = None) -> Passage:
         """Let a call through for which there was nothing to `wait`."""
         if self.state is BreakerState.CLOSED:
             return Passage(self._epoch, 0)
         self.state = BreakerState.HALF_OPEN
         self._probe += 1
+        self._prober = by
         self._until = now + self._limits.open_s
         return Passage(self._epoch, self._probe)
 
@@ -90,7 +95,9 @@ class Breaker:
         elif self.state is BreakerState.CLOSED:
             self._fail(failed=failed, now=now, by=by)
         elif passage.probe == self._probe:
-            self._open(now if failed and by is None else now - self._limits.open_s)
+            is_down = failed is True and by is None
+            self._prober = None if is_down else self._prober
+            self._open(now if is_down else now - self._limits.open_s)
 
     def _fail(self, *, failed: bool | None, now: float, by: Hashable) -> None:
         if failed is None:

@@ -2,7 +2,8 @@
 
 A condition holds when its value is true.  When it is false it does not hold, and in every other case (an error, a field
 that is not there, a value that is not a boolean, a budget exceeded, a value that the runtime would not take in as it is)
-it has failed, which keeps a grant from applying and a denial from not applying.
+it has failed, which keeps a grant from applying and a denial from not applying.  So has one that reads an argument of
+which there is another spelling, because the tool may read that.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ from callgate.policy.cel_paths import Missing, Path
 from callgate.policy.cel_schema import schema_faults
 from callgate.policy.expression import Expression, ExpressionProblem, problems_at, read_expression
 from callgate.policy.history import Forgotten
+from callgate.policy.spelling import misspelt_at
 from callgate.policy.tags import ToolTags
 from callgate.wire.json_strict import JsonObject, JsonValue
 
@@ -81,13 +83,15 @@ class Condition:
     """A condition, compiled; it may be shared.
 
     `reads_call`: it asks for something that only the call itself has (its arguments, its size, …), so that nothing can be
-    said of it while tools are listed.  `reads_denials`: it asks how often the workload was denied.  `arguments` are those it reads, by name; None where it uses `args` as a whole.
+    said of it while tools are listed.  `reads_tool`: it asks for something of the tool.  `reads_denials`: it asks how
+    often the workload was denied.  `arguments` are those it reads, by name; None where it uses `args` as a whole.
     `paths` are what it reads, as written, in the order of the text: `args.account.id`, `caller.path`,
     `history.denials(duration("1m"))`.
     """
 
     text: str
     reads_call: bool
+    reads_tool: bool
     reads_history: bool
     reads_denials: bool
     reads_user: bool
@@ -95,6 +99,7 @@ class Condition:
     paths: tuple[str, ...]
     _expression: Expression = field(repr=False, compare=False)
     _reads: tuple[_Read, ...] = field(repr=False, compare=False)
+    _argument_paths: tuple[Path, ...] = field(repr=False, compare=False)
     # What it costs at most where everything it reads is small.
     _small_steps: int = field(repr=False, compare=False)
 
@@ -104,7 +109,7 @@ class Condition:
         `max_steps`: less than MAX_STEPS where several conditions have to share what one decision may take.
         """
         inputs = {read.variable: value for read in self._reads if (value := read.of(call, tags)) is not None}
-        why = self._unfit(inputs, max_steps)
+        why = self._unfit(inputs, max_steps) or self._misspelt(call.arguments)
         if why:
             return Verdict(Truth.FAILED, why)
         unanswered = self._add_answers(inputs, call, tags) if self.reads_history else ""
@@ -137,6 +142,15 @@ class Condition:
             return ""
         steps = ruler.steps + bound(self._expression.tree, extents, SCALAR)
         return f"budget exceeded: up to {steps} steps, the limit is {max_steps}" if steps > max_steps else ""
+
+    def _misspelt(self, arguments: JsonObject | None) -> str:
+        """Why a tool might read other arguments than the condition does, "" where it cannot."""
+        for path in self._argument_paths:
+            number = misspelt_at(arguments, path.steps)
+            if number is not None:
+                owner = Path(path.variable, path.steps[:number], 0).text
+                return f"{owner} has another spelling of '{path.steps[number]}', or too many names"
+        return ""
 
     def _add_answers(self, inputs: dict[str, object], call: Call, tags: ToolTags) -> str:
         """Ask what the condition asks about the past.  Returns why a question has no answer, "" where all have."""
@@ -191,6 +205,7 @@ def compile_condition(text: str, schema: JsonObject | None = None) -> Condition 
     return Condition(
         text,
         reads_call=not expression.variables.isdisjoint(_OF_THE_REQUEST),
+        reads_tool=any(name.startswith("tool.") for name in expression.variables),
         reads_history=bool(expression.questions),
         reads_denials=any(question.asks_denials for question in expression.questions),
         reads_user=any(name.startswith("user.") for name in expression.variables),
@@ -198,6 +213,7 @@ def compile_condition(text: str, schema: JsonObject | None = None) -> Condition 
         paths=tuple(dict.fromkeys([*_written(expression), *(question.text for question in expression.questions)])),
         _expression=expression,
         _reads=reads,
+        _argument_paths=tuple(path for path in expression.paths if path.variable == "args" and not path.is_whole),
         _small_steps=bound(expression.tree, {}, SMALL),
     )
 

@@ -16,8 +16,9 @@ from callgate.policy.limit import Limit
 from callgate.policy.model import DEFAULT_DENY
 from callgate.policy.patterns import TOOL_NAME
 from callgate.policy.rule import Rule
-from callgate.policy.view import MAX_FINDINGS, Bound, Judged, Naming, ToolRules, View, capped
+from callgate.policy.view import MAX_FINDINGS, Bound, Judged, Naming, View, capped
 from callgate.trace import Finding
+from callgate.wire.json_strict import JsonObject
 
 # What a client needs to get to a tool.  Whoever may call any tool of a server may say these to it, and nothing more.
 # The last three end at the gate (`callgate.wire.methods`, ABSORBED): a client that sends one must not be thrown out.
@@ -139,20 +140,55 @@ def tool_is_visible(policy: Policy, call: Call, tool: str) -> bool:
     What only the call itself can tell (its arguments, its purpose) is taken to be in its favour; all else is as for a
     call: the user, the time, what the workload did before.
     """
-    if TOOL_NAME.fullmatch(tool) is None:
-        return False
-    return _could_be_allowed(policy, call, policy.view(call.caller, call.server, call.now).on(tool), tool)
+    return Listing(policy, call).shows(tool, call.annotations)
 
 
-def _could_be_allowed(policy: Policy, call: Call, rules: ToolRules, tool: str) -> bool:
-    granting = [each.rule for each in rules.grants if not each.rule.shadow]
-    if not granting:
-        return False
-    asked = replace(call, method="tools/call", tool=tool, arguments={})
-    tags = policy.tags
-    if any(each.rule.must_apply(asked, tags) for each in rules.denials if not each.rule.shadow):
-        return False
-    return any(rule.could_apply(asked, tags) for rule in granting)
+class Listing:
+    """What the answer to one `tools/list` shows.
+
+    For the length of one answer: what a rule says of every tool alike is asked once and not for each of them, which could
+    take seconds.
+    """
+
+    def __init__(self, policy: Policy, call: Call) -> None:
+        self._policy = policy
+        self._call = call
+        self._view = policy.view(call.caller, call.server, call.now)
+        self._said: dict[int, bool] = {}
+        self._shown: dict[str, bool] = {}
+
+    def shows(self, tool: str, annotations: JsonObject | None) -> bool:
+        """As `tool_is_visible`; `annotations` are those of the tool, and the same each time."""
+        if tool not in self._shown:
+            self._shown[tool] = TOOL_NAME.fullmatch(tool) is not None and self._could_be_allowed(tool, annotations)
+        return self._shown[tool]
+
+    def opens(self, rule: Rule) -> bool:
+        """Whether the workload could call any tool that a grant names, as far as that can be told without the list."""
+        if not rule.wild_tools:
+            return any(self.shows(tool.text, None) for tool in rule.tools[:_MAX_LISTABLE])
+        of_all = (bound.rule for bound in self._view.denials if bound.rule.is_about_all_tools and not bound.rule.shadow)
+        return self._said_of(rule, self._call) and not any(self._said_of(denial, self._call) for denial in of_all)
+
+    def _could_be_allowed(self, tool: str, annotations: JsonObject | None) -> bool:
+        rules = self._view.on(tool)
+        granting = [each.rule for each in rules.grants if not each.rule.shadow]
+        if not granting:
+            return False
+        asked = replace(self._call, method="tools/call", tool=tool, arguments={}, annotations=annotations)
+        if any(self._said_of(each.rule, asked) for each in rules.denials if not each.rule.shadow):
+            return False
+        return any(self._said_of(rule, asked) for rule in granting)
+
+    def _said_of(self, rule: Rule, asked: Call) -> bool:
+        """Whether a grant might apply, or a denial must."""
+        said = self._said.get(id(rule))
+        if said is None:
+            says = rule.could_apply if rule.kind == "grant" else rule.must_apply
+            said = says(asked, self._policy.tags)
+            if not rule.reads_tool:
+                self._said[id(rule)] = said
+        return said
 
 
 def _decide_tool(policy: Policy, call: Call, view: View) -> Decision:
@@ -199,38 +235,31 @@ def _permit_for_tool(policy: Policy, call: Call, granting: tuple[Naming, ...], s
 
 
 def _permit_for_implied(policy: Policy, call: Call, granting: list[Bound]) -> Permit:
-    lists = call.method == "tools/list"
+    listing = Listing(policy, call) if call.method == "tools/list" else None
     return Permit(
         _SEAL,
         call,
-        scopes=_list_scopes(policy, call, granting) if lists else (),
+        scopes=_list_scopes(listing, call, granting) if listing else (),
         ttl_s=None,
         grants=tuple(bound.rule.id for bound in granting),
         policy_digest=policy.digest,
-        listable=_listable(policy, call, granting) if lists else (),
+        listable=_listable(listing, granting) if listing else (),
     )
 
 
-def _list_scopes(policy: Policy, call: Call, granting: list[Bound]) -> tuple[str, ...]:
+def _list_scopes(listing: Listing, call: Call, granting: list[Bound]) -> tuple[str, ...]:
     """The scopes of the grants that could allow a call; those that only a call itself can write are left out."""
-    opening = (b.rule for b in granting if b.rule.scopes and _opens(policy, call, b.rule))
+    opening = (b.rule for b in granting if b.rule.scopes and listing.opens(b.rule))
     filled = (scope.fill(call) for rule in opening for scope in rule.scopes if not scope.reads_call)
     return tuple(dict.fromkeys(scope for scope in filled if scope is not None))
 
 
-def _opens(policy: Policy, call: Call, rule: Rule) -> bool:
-    """Whether the workload could call any tool that `rule` names, as far as that can be told without the server's list."""
-    if rule.wild_tools:
-        return rule.could_apply(call, policy.tags)
-    return any(tool_is_visible(policy, call, tool.text) for tool in rule.tools[:_MAX_LISTABLE])
-
-
-def _listable(policy: Policy, call: Call, granting: list[Bound]) -> tuple[str, ...]:
+def _listable(listing: Listing, granting: list[Bound]) -> tuple[str, ...]:
     named = dict.fromkeys(tool.text for bound in granting for tool in bound.rule.tools if tool.is_exact)
     found: list[str] = []
     room = MAX_LISTABLE_CHARACTERS
     for tool in tuple(named)[:_MAX_LISTABLE]:
-        if tool_is_visible(policy, call, tool):
+        if listing.shows(tool, None):
             room -= len(tool)
             if room < 0:
                 break

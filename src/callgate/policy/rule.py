@@ -49,7 +49,7 @@ class Rule:
 
     No `workloads`: a denial for all.  `line` is where it begins in `file`, counted from 1.  `other_workload` and
     `other_tool` are what is found when that does not match.  `is_settled`: workload, tool and time alone tell if it
-    applies, whatever the call.  `fixed_scopes`: its scopes, where no call has a part in them.
+    applies, whatever the call.  `reads_tool`: it asks for something of a tool that it names.  `fixed_scopes`: its scopes, where no call has a part in them.
     """
 
     id: str
@@ -71,6 +71,7 @@ class Rule:
     other_workload: Finding
     other_tool: Finding
     is_settled: bool = field(init=False, repr=False, compare=False)
+    reads_tool: bool = field(init=False, repr=False, compare=False)
     fixed_scopes: tuple[str, ...] | None = field(init=False, repr=False, compare=False)
     _applying: dict[tuple[str, str], Finding] = field(default_factory=dict, repr=False, compare=False)
 
@@ -78,11 +79,18 @@ class Rule:
         fixed = None if any(scope.is_template for scope in self.scopes) else tuple(scope.text for scope in self.scopes)
         object.__setattr__(self, "fixed_scopes", fixed)
         object.__setattr__(self, "is_settled", self.users is None and self.condition is None and fixed is not None)
+        of_tool = (self.condition is not None and self.condition.reads_tool, *(s.reads_tool for s in self.scopes))
+        object.__setattr__(self, "reads_tool", any(of_tool))
 
     @property
     def finding_kind(self) -> str:
         """What findings call it: `grant`, or `shadow-grant` where it is not enforced."""
         return f"shadow-{self.kind}" if self.shadow else self.kind
+
+    @property
+    def is_about_all_tools(self) -> bool:
+        """Whether it names every tool of its server, and asks for nothing of any."""
+        return not self.reads_tool and any(tool.text == "*" for tool in self.wild_tools)
 
     @property
     def asks_denials(self) -> bool:

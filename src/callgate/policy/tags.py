@@ -1,11 +1,13 @@
 """Tags on tools: what a policy says a tool does, for conditions on a workload's history to ask."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from callgate.policy.patterns import ToolPattern
 
-# (server, tool) pairs whose tags are kept ready; tools beyond them cost a look through the entries.
-_MAX_KEPT = 4_096
+# (server, tool) pairs whose tags are kept ready.  Callers can make up names: when it is full, it begins anew, lest the
+# names that they made up be the only ones that are ready, and every question about history cost milliseconds.
+_MAX_KEPT: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class ToolTags:
                 if entry.server == server and any(pattern.matches(tool) for pattern in entry.tools)
                 for tag in entry.tags
             )
-            if len(self._kept) < _MAX_KEPT:
-                self._kept[server, tool] = found
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            self._kept[server, tool] = found
         return found
 
     @property

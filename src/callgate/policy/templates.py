@@ -14,6 +14,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
+from callgate.policy.spelling import misspelt_at
 from callgate.wire.json_strict import MAX_SAFE_INTEGER
 from callgate.yaml_model import did_you_mean
 from callgate.yaml_strict import shown
@@ -41,6 +42,8 @@ _DOMAIN: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 def _argument(call: "Call", steps: tuple[str, ...]) -> object:
     found: object = call.arguments
+    if misspelt_at(found, steps) is not None:
+        return None
     for step in steps:
         found = found.get(step) if isinstance(found, dict) else None
     return found
@@ -132,6 +135,11 @@ class ScopeTemplate:
         for before, after in pairwise(parts):
             _check_joint(before, after)
         return cls(text, any(isinstance(part, _Placeholder) and part.source in _OF_THE_CALL for part in parts), parts)
+
+    @property
+    def reads_tool(self) -> bool:
+        """Whether it takes something from the tool."""
+        return any(isinstance(part, _Placeholder) and part.source == "tool.name" for part in self._parts)
 
     @property
     def is_template(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
+from unicodedata import normalize
 
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
@@ -201,8 +202,9 @@ def _user_of(token: UnverifiedToken, rules: TokenRules) -> User | Refusal:
     subject = token.claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
         return malformed(f"'sub' is not 1 to {MAX_SUBJECT_CHARACTERS} printable characters")
-    if subject[:9].lower() == "spiffe://":
-        # It becomes the `sub` of the gate's tokens, where a tool server would take the user for a workload.
+    if normalize("NFKC", subject).casefold().lstrip().startswith("spiffe://"):
+        # It becomes the `sub` of the gate's tokens, where a tool server would take the user for a workload, and may trim
+        # or fold it first.
         return malformed("'sub' is a SPIFFE ID, which names a workload and no user")
     if elsewhere := _claims_elsewhere(token, rules):
         return malformed(f"'{elsewhere}' is not in the token but has to be fetched elsewhere")
@@ -218,10 +220,13 @@ def _user_of(token: UnverifiedToken, rules: TokenRules) -> User | Refusal:
 def _claims_elsewhere(token: UnverifiedToken, rules: TokenRules) -> str | None:
     """The first configured claim that its issuer left out for want of space (OpenID Connect Core 1.0, 5.6.2).
 
-    Entra ID does so with more than 200 groups: read as "no groups", a denial that names one would not apply.
+    Entra ID does so with more than 200 groups, and in tokens for a URL says `hasgroups` instead: read as "no groups", a
+    denial that names one would not apply.
     """
     named = token.claims.get("_claim_names")
-    left_out = named if isinstance(named, dict) else {}
+    left_out = set(named) if isinstance(named, dict) else set()
+    if "hasgroups" in token.claims and "groups" not in token.claims:
+        left_out.add("groups")
     return next((name for name in (rules.groups_claim, *rules.claims) if name in left_out), None)
 
 

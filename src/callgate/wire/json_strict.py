@@ -9,10 +9,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
 from typing import Final, TypeAlias
 
 import orjson
-import rfc8785
 
 from callgate.errors import Reason, Refusal
 
@@ -79,10 +80,15 @@ def dumps(value: object) -> bytes:
 
 
 def canonical(value: JsonValue) -> bytes:
-    """RFC 8785 (JCS).  ValueError for what has no canonical form: an integer that is not safe, NaN."""
-    if _is_plain(value):
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return rfc8785.dumps(value)
+    """RFC 8785 (JCS).  ValueError for what has no canonical form: an integer that is not safe, NaN.
+
+    orjson writes texts as that document does.  Where sorted names or numbers would differ, they are made ready for it:
+    to write a body of 1 MiB in Python takes 200 ms of everybody's time.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) if _is_plain(value) else orjson.dumps(_prepared(value))
+    except orjson.JSONEncodeError as error:
+        raise ValueError("a text is not Unicode") from error
 
 
 def fold_names(names: Iterable[str]) -> Mapping[str, str]:
@@ -224,7 +230,7 @@ def _refuse_unreadable(data: bytes, error: orjson.JSONDecodeError) -> Refusal:
 
 
 def _is_plain(value: JsonValue) -> bool:
-    """Whether orjson's sorted output is canonical, for it is a hundred times as fast as rfc8785.
+    """Whether orjson's sorted output is canonical as it is.
 
     Below the surrogates, keys sort alike in UTF-8 and UTF-16.  Safe integers, and numbers with a fraction that are
     neither huge nor tiny, are written alike (RFC 8785, 3.2.2.3).
@@ -246,3 +252,32 @@ def _is_plain_scalar(value: JsonValue) -> bool:
     if isinstance(value, float):
         return 1e-4 <= abs(value) < MAX_SAFE_INTEGER and not value.is_integer()
     return not isinstance(value, int) or abs(value) <= MAX_SAFE_INTEGER
+
+
+def _prepared(value: JsonValue) -> object:
+    """What orjson writes in canonical form as it stands; no deeper than what `loads` takes.  Raises ValueError."""
+    if isinstance(value, dict):
+        return {name: _prepared(value[name]) for name in sorted(value, key=_utf_16)}
+    if isinstance(value, list):
+        return [_prepared(each) for each in value]
+    if isinstance(value, float):
+        return _prepared_number(value)
+    if isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
+        raise ValueError("an integer outside +-(2^53-1)")
+    return value
+
+
+def _utf_16(name: str) -> bytes:
+    # RFC 8785, 3.2.3: "Property name strings to be sorted are formatted as arrays of UTF-16 code units".
+    return name.encode("utf-16-be")
+
+
+def _prepared_number(value: float) -> object:
+    """RFC 8785, 3.2.2.3: as ECMAScript writes numbers, which is without an exponent from 1e-6 to below 1e21."""
+    if not isfinite(value):
+        raise ValueError("not a number of JSON")
+    if _is_plain_scalar(value) or abs(value) >= 1e21 or 0 < abs(value) < 1e-6:
+        return value
+    if abs(value) <= MAX_SAFE_INTEGER and value.is_integer():
+        return int(value)
+    return orjson.Fragment(f"{Decimal(orjson.dumps(value).decode()):f}".removesuffix(".0"))

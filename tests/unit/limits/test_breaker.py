@@ -209,3 +209,34 @@ def test_a_probe_that_fails_by_its_own_doing_keeps_nobody_else_from_trying() -> 
     assert found.wait(later) == 0.0
     found.leave(found.enter(later), failed=True, now=later)
     assert found.wait(later) == DEFAULT_OPEN_S
+
+
+def test_the_next_probe_is_another_callers_where_the_last_one_told_nothing() -> None:
+    """After one outage, a caller whose calls hang, are cancelled or drop the connection would have kept all others out."""
+    for told in (None, True):
+        found = breaker()
+        for _ in range(5):
+            found.leave(found.enter(NOW), failed=True, now=NOW)
+        assert found.wait(NOW + 2, "mallory") == 0.0
+        probe = found.enter(NOW + 2, "mallory")
+        found.leave(probe, failed=told, now=NOW + 2.5, by="mallory")
+        assert (found.wait(NOW + 2.5, "mallory"), found.wait(NOW + 2.5, "alice")) == (2.0, 0.0)
+        assert found.wait(NOW + 4.5, "mallory") == 0.0
+
+
+def test_a_probe_that_hangs_is_not_followed_by_another_of_the_same_caller() -> None:
+    found = breaker()
+    for _ in range(5):
+        found.leave(found.enter(NOW), failed=True, now=NOW)
+    found.enter(NOW + 2, "mallory")
+    assert (found.wait(NOW + 4, "mallory"), found.wait(NOW + 4, "alice")) == (2.0, 0.0)
+    found.leave(found.enter(NOW + 4, "alice"), failed=False, now=NOW + 4)
+    assert found.wait(NOW + 4, "mallory") == 0.0
+
+
+def test_a_probe_that_finds_the_server_down_makes_its_caller_wait_no_longer_than_others() -> None:
+    found = breaker()
+    for _ in range(5):
+        found.leave(found.enter(NOW), failed=True, now=NOW)
+    found.leave(found.enter(NOW + 2, "alice"), failed=True, now=NOW + 2)
+    assert (found.wait(NOW + 2, "alice"), found.wait(NOW + 2, "bob")) == (2.0, 2.0)
