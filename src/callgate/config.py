@@ -223,6 +223,7 @@ class ServerConfig(StrictModel):
     max_concurrent: Count = Field(
         default=DEFAULT_MAX_CONCURRENT, description="one server that hangs cannot take all of the gate"
     )
+    max_concurrent_per_workload: Count | None = None
     breaker: BreakerConfig = Field(default_factory=BreakerConfig)
 
     def limits(self) -> ServerLimits:
@@ -231,6 +232,8 @@ class ServerConfig(StrictModel):
             rate=self.rate.rate() if self.rate else None,
             rate_per_workload=self.rate_per_workload.rate() if self.rate_per_workload else None,
             max_concurrent=self.max_concurrent,
+            # There is always a place that one workload cannot take.
+            max_concurrent_per_workload=self.max_concurrent_per_workload or max(1, self.max_concurrent * 3 // 4),
             breaker=BreakerLimits(self.breaker.failures, self.breaker.open_s),
         )
 

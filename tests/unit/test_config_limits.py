@@ -32,13 +32,18 @@ def test_reads_the_limits_of_a_server() -> None:
         rate=Rate(100, 1, 20),
         rate_per_workload=Rate(600, 60, 600),
         max_concurrent=32,
+        max_concurrent_per_workload=24,
         breaker=BreakerLimits(failures=3, open_s=10),
     )
 
 
 def test_without_any_there_is_no_rate_but_a_cap_and_a_breaker() -> None:
     assert limits() == ServerLimits(
-        rate=None, rate_per_workload=None, max_concurrent=256, breaker=BreakerLimits(failures=5, open_s=2)
+        rate=None,
+        rate_per_workload=None,
+        max_concurrent=256,
+        max_concurrent_per_workload=192,
+        breaker=BreakerLimits(failures=5, open_s=2),
     )
 
 
@@ -73,3 +78,17 @@ def test_limits_of_a_server_have_a_reason_for_each_default() -> None:
 )
 def test_refuses_limits_that_say_nothing_or_too_much(line: str, told: str) -> None:
     assert problems(f"    {line}\n") == [told]
+
+
+@pytest.mark.parametrize(
+    ("lines", "share"),
+    [
+        ("    max_concurrent: 1\n", 1),
+        ("    max_concurrent: 2\n", 1),
+        ("    max_concurrent: 8\n", 6),
+        ("    max_concurrent: 8\n    max_concurrent_per_workload: 8\n", 8),
+        ("    max_concurrent_per_workload: 2\n", 2),
+    ],
+)
+def test_a_place_is_left_that_one_workload_cannot_take_unless_it_may(lines: str, share: int) -> None:
+    assert limits(lines).max_concurrent_per_workload == share

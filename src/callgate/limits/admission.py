@@ -4,6 +4,7 @@ The rates of a tool server and the limits of grants are about `tools/call`; ever
 its places and goes by its breaker.  Nothing here awaits: between the question and the count, nothing else happens.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +20,8 @@ from callgate.policy.limit import Limit
 # A tool server that answers in 100 ms then serves 2 560 calls a second; one that hangs cannot take all of the gate.
 DEFAULT_MAX_CONCURRENT: Final = 256
 _EVERYBODY: Final = ""
+# Before any clock.
+NEVER: Final = float("-inf")
 _NO_ROOM: Final = "; there is no room to count another caller or tool"
 
 
@@ -29,6 +32,7 @@ class ServerLimits:
     rate: Rate | None = None
     rate_per_workload: Rate | None = None
     max_concurrent: int = DEFAULT_MAX_CONCURRENT
+    max_concurrent_per_workload: int | None = None
     breaker: BreakerLimits | None = field(default_factory=BreakerLimits)
 
 
@@ -47,6 +51,7 @@ class _Server:
         self.name: Final = name
         self.limits: Final = limits
         self.in_flight = 0
+        self._places: Counter[SpiffeId] = Counter()
         self.breaker: Final = Breaker(limits.breaker) if limits.breaker else None
         rates = (("rate", limits.rate), ("rate_per_workload", limits.rate_per_workload))
         self._rates: Final = tuple(
@@ -62,7 +67,22 @@ class _Server:
         if self.in_flight >= self.limits.max_concurrent:
             detail = f"max_concurrent of server {self.name}: {self.limits.max_concurrent}"
             return Refusal(Reason.TOO_MANY_CALLS, detail)
+        share = self.limits.max_concurrent_per_workload
+        if share is not None and self._places[caller] >= share:
+            return Refusal(Reason.TOO_MANY_CALLS, f"max_concurrent_per_workload of server {self.name}: {share}")
         return None
+
+    def occupy(self, caller: SpiffeId) -> None:
+        """Take a place."""
+        self.in_flight += 1
+        self._places[caller] += 1
+
+    def vacate(self, caller: SpiffeId) -> None:
+        """Give it back."""
+        self.in_flight -= 1
+        self._places[caller] -= 1
+        if not self._places[caller]:
+            del self._places[caller]
 
     def wants(self, caller: SpiffeId, now: float) -> Iterator[_Want]:
         """Which rates stand in the way."""
@@ -77,6 +97,21 @@ class _Server:
             gcra.charge(caller if per_workload else _EVERYBODY, now)
 
 
+class _SteadyClock:
+    """Goes on where a clock is set back: whoever waits for a limit does not wait for the clock to catch up, too."""
+
+    def __init__(self) -> None:
+        self._last = NEVER
+        self._behind_s = 0.0
+
+    def at(self, now: float) -> float:
+        """The steady time at `now`; it never goes back."""
+        if now < self._last:
+            self._behind_s += self._last - now
+        self._last = now
+        return now + self._behind_s
+
+
 @dataclass(slots=True)
 class Slot:
     """One of a tool server's places.  Whoever is given one gives it back, however the call ends."""
@@ -84,6 +119,7 @@ class Slot:
     _server: _Server
     _passage: Passage | None
     _caller: SpiffeId
+    _clock: _SteadyClock
     _released: bool = field(default=False, init=False)
 
     def release(self, *, failed: bool | None, now: float, own_doing: bool = False) -> None:
@@ -95,10 +131,10 @@ class Slot:
         if self._released:
             return
         self._released = True
-        self._server.in_flight -= 1
+        self._server.vacate(self._caller)
         if self._server.breaker is not None and self._passage is not None:
             by = self._caller if own_doing else None
-            self._server.breaker.leave(self._passage, failed=failed, now=now, by=by)
+            self._server.breaker.leave(self._passage, failed=failed, now=self._clock.at(now), by=by)
 
 
 class Admission:
@@ -107,6 +143,7 @@ class Admission:
     def __init__(self, servers: Mapping[str, ServerLimits]) -> None:
         self._servers: Final = MappingProxyType({name: _Server(name, limits) for name, limits in servers.items()})
         self._log: Final = WindowLog()
+        self._clock: Final = _SteadyClock()
 
     def admit(self, call: Call, limits: tuple[Limit, ...], now: float) -> Slot | Refusal:
         """A place for this call, or why there is none; then nothing was counted.
@@ -114,6 +151,7 @@ class Admission:
         `limits` are those of the grants that allow it.  `call.server` is one that this was made with, else KeyError.
         """
         server = self._servers[call.server]
+        now = self._clock.at(now)
         if refusal := server.refusal(call.caller, now):
             return refusal
         if call.tool is not None:
@@ -122,8 +160,9 @@ class Admission:
                 return _refusal(Reason.RATE_LIMITED, _longest(wants))
             server.charge(call.caller, now)
             self._log.charge(call.caller, call.tool, limits, now)
-        server.in_flight += 1
-        return Slot(server, server.breaker.enter(now, call.caller) if server.breaker else None, call.caller)
+        server.occupy(call.caller)
+        passage = server.breaker.enter(now, call.caller) if server.breaker else None
+        return Slot(server, passage, call.caller, self._clock)
 
     def _wants(self, caller: SpiffeId, tool: str, limits: tuple[Limit, ...], now: float) -> Iterator[_Want]:
         lack = self._log.lack(caller, tool, limits, now) if limits else None

@@ -274,3 +274,28 @@ def test_all_limits_hold_at_once_and_nothing_else_refuses(
         if isinstance(outcome, Slot):
             slots.append(outcome)
             taken += [(now, who, tool)] if tool is not None else []
+
+
+def test_one_workload_cannot_take_the_places_that_are_left_to_others() -> None:
+    found = admission(ServerLimits(max_concurrent=4, max_concurrent_per_workload=3))
+    slots = [admitted(found.admit(call(), (), NOW)) for _ in range(3)]
+
+    assert refused(found.admit(call(), (), NOW)) == (
+        Reason.TOO_MANY_CALLS,
+        "max_concurrent_per_workload of server ledger: 3",
+        {},
+    )
+    admitted(found.admit(call(caller=BOB), (), NOW))
+    slots[0].release(failed=False, now=NOW)
+    admitted(found.admit(call(), (), NOW))
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_it_to_catch_up() -> None:
+    found = admission(ServerLimits(rate=Rate(1, 1, 1)))
+    admitted(found.admit(call(), (), NOW + 3600))
+
+    reason, _, public = refused(found.admit(call(), REFUNDS, NOW))
+    assert (reason, public) == (Reason.RATE_LIMITED, {"retry_after_ms": 1001})
+    admitted(found.admit(call(), REFUNDS, NOW + 1.001))
+    # What was counted goes on counting.
+    assert refused(found.admit(call(), REFUNDS, NOW - 7200 + 3599))[0] is Reason.RATE_LIMITED
