@@ -245,7 +245,8 @@ class Gateway:
         started = self._now_ns()
         call = identified.call
         policy = self._parts.policy()
-        decision = decide(policy, call)
+        target = self._parts.routes[call.server].target
+        decision = decide(policy, call, for_scoped_list=target.list_scopes == "granted")
         found = self._granted(policy, decision, identified)
         self._remember(decision, found, call)
         attributes = {
@@ -282,7 +283,7 @@ class Gateway:
         if policy is None:
             return {}
         try:
-            return by_shadow_policy(decide(policy, call))
+            return by_shadow_policy(decide(policy, call, for_scoped_list=False))
         except Exception as fault:  # noqa: BLE001  # what is only tried out must not fail a call
             _LOG.error("the policy in shadow failed: %s", place_of(fault))
             return {}

@@ -119,8 +119,12 @@ class Decision:
     is_remembered: bool = True
 
 
-def decide(policy: Policy, call: Call) -> Decision:
-    """Decide on one call.  Total: any call gets a decision, and what is not known is denied."""
+def decide(policy: Policy, call: Call, *, for_scoped_list: bool = True) -> Decision:
+    """Decide on one call.  Total: any call gets a decision, and what is not known is denied.
+
+    `for_scoped_list`: whether the token of a `tools/list` is to say what the caller may call; to work that out takes
+    some time where a workload has hundreds of grants.
+    """
     view = policy.view(call.caller, call.server, call.now)
     if call.method == "tools/call":
         return _decide_tool(policy, call, view)
@@ -131,7 +135,13 @@ def decide(policy: Policy, call: Call) -> Decision:
     granting = [bound for bound in view.grants if not bound.rule.shadow]
     implied = [_implies(bound) for bound in granting[:MAX_FINDINGS]]
     findings = capped((*implied, *view.asleep, *view.others), view.uncounted + len(granting) - len(implied))
-    return Decision(DecisionOutcome.ALLOW, None, findings, policy.digest, _permit_for_implied(policy, call, granting))
+    return Decision(
+        DecisionOutcome.ALLOW,
+        None,
+        findings,
+        policy.digest,
+        _permit_for_implied(policy, call, granting, for_scoped_list=for_scoped_list),
+    )
 
 
 def tool_is_visible(policy: Policy, call: Call, tool: str) -> bool:
@@ -234,8 +244,8 @@ def _permit_for_tool(policy: Policy, call: Call, granting: tuple[Naming, ...], s
     )
 
 
-def _permit_for_implied(policy: Policy, call: Call, granting: list[Bound]) -> Permit:
-    listing = Listing(policy, call) if call.method == "tools/list" else None
+def _permit_for_implied(policy: Policy, call: Call, granting: list[Bound], *, for_scoped_list: bool) -> Permit:
+    listing = Listing(policy, call) if call.method == "tools/list" and for_scoped_list else None
     return Permit(
         _SEAL,
         call,
