@@ -113,9 +113,15 @@ def test_each_issuer_is_named_once() -> None:
         ("users: {}\n", "key 'issuers' is missing in users"),
         ("users: {issuers: []}\n", "issuers must not be an empty list"),
         (LEAST + "  leeway: 121s\n", "leeway must be at most 120"),
-        (LEAST + "  audience: gate\n", "audience must be an absolute URI"),
+        (LEAST + "  audience: two words\n", "audience must be 1 to 1000 printable ASCII characters without spaces"),
     ],
 )
 def test_says_what_is_wrong_with_the_rest(text: str, message: str) -> None:
     (found,) = problems(text)
     assert message in found
+
+
+def test_an_audience_may_be_a_bare_identifier_as_some_providers_write_it() -> None:
+    (settings,) = read(LEAST + "  audience: 6f3c1e0a-7c1d-4f4e-9a53-1f0b5d1f7f10\n").user_issuers()
+
+    assert settings.rules.audience == "6f3c1e0a-7c1d-4f4e-9a53-1f0b5d1f7f10"
