@@ -27,6 +27,10 @@ fix:
 bench *ARGS:
     uv run python tests/bench/bench.py {{ARGS}}
 
+# Mutation testing of policy/ and identity/, in a copy of the tree: docs/mutation.md
+mutate *ARGS:
+    uv run python tests/mutation/run.py {{ARGS}}
+
 # The same story against a real SPIRE server and agent
 test-spire *ARGS:
     spire/build

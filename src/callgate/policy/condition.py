@@ -94,7 +94,6 @@ class Condition:
     reads_tool: bool
     reads_history: bool
     reads_denials: bool
-    reads_user: bool
     arguments: frozenset[str] | None
     paths: tuple[str, ...]
     _expression: Expression = field(repr=False, compare=False)
@@ -208,7 +207,6 @@ def compile_condition(text: str, schema: JsonObject | None = None) -> Condition 
         reads_tool=any(name.startswith("tool.") for name in expression.variables),
         reads_history=bool(expression.questions),
         reads_denials=any(question.asks_denials for question in expression.questions),
-        reads_user=any(name.startswith("user.") for name in expression.variables),
         arguments=None if arguments is None else frozenset(arguments),
         paths=tuple(dict.fromkeys([*_written(expression), *(question.text for question in expression.questions)])),
         _expression=expression,

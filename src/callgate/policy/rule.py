@@ -49,7 +49,8 @@ class Rule:
 
     No `workloads`: a denial for all.  `line` is where it begins in `file`, counted from 1.  `other_workload` and
     `other_tool` are what is found when that does not match.  `is_settled`: workload, tool and time alone tell if it
-    applies, whatever the call.  `reads_tool`: it asks for something of a tool that it names.  `fixed_scopes`: its scopes, where no call has a part in them.
+    applies, whatever the call.  `reads_tool`: it asks for something of a tool that it names.  `fixed_scopes`: its scopes,
+    where no call has a part in them.
     """
 
     id: str

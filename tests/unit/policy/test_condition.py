@@ -214,7 +214,7 @@ def test_a_variable_of_a_loop_is_no_argument() -> None:
 def test_a_condition_says_what_it_reads() -> None:
     condition = compiled('caller.path[1] == "billing" && history.used("reads_web", duration("90m")) && !has(args.a.b)')
     assert condition.paths == ("caller.path[1]", "args.a", "args.a.b", 'history.used("reads_web", duration("90m"))')
-    assert (condition.reads_call, condition.reads_history, condition.reads_user) == (True, True, False)
+    assert (condition.reads_call, condition.reads_history) == (True, True)
 
 
 @pytest.mark.parametrize(
