@@ -37,7 +37,14 @@ from callgate.policy_source import PolicySource, in_force
 from callgate.telemetry import names
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
-from callgate.tokens.metadata import authorization_server_metadata, jwks, openid_configuration
+from callgate.tokens.metadata import (
+    AUTHORIZATION_SERVER_PATH,
+    JWKS_PATH,
+    OPENID_CONFIGURATION_PATH,
+    authorization_server_metadata,
+    jwks,
+    openid_configuration,
+)
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
 from callgate.users.issuers import UserVerifier
 from callgate.users.key_source import KeysEvent
@@ -335,9 +342,9 @@ class Service:
     def _site(self) -> AdminSite:
         issuer = self._config.issuer
         documents: dict[str, Callable[[], Mapping[str, object]]] = {
-            "/.well-known/jwks.json": lambda: jwks((self._key,)),
-            "/.well-known/oauth-authorization-server": lambda: authorization_server_metadata(issuer),
-            "/.well-known/openid-configuration": lambda: openid_configuration(issuer),
+            JWKS_PATH: lambda: jwks((self._key,)),
+            AUTHORIZATION_SERVER_PATH: lambda: authorization_server_metadata(issuer),
+            OPENID_CONFIGURATION_PATH: lambda: openid_configuration(issuer),
         }
         return AdminSite(documents, self.readiness)
 

@@ -27,6 +27,7 @@ from support.desk import users_of
 from support.gate import WORKLOADS, Gate, context_of, running_gate
 from support.key_endpoint import KeyEndpoint
 from support.raw_agent import INITIALIZE, Answer, RawAgent, RawConnection, legacy, modern
+from support.served_methods import ABSORBED, FORWARDED
 from support.siege import client_port
 from support.tls_agent import with_headers
 from support.upstream import ScriptedServer, scripted_server
@@ -85,22 +86,6 @@ SITUATIONS = {
     "expired-denial": Situation("", PAST, ALLOWED),
     "for-clerks": Situation(", users: {groups: [clerks]}", None, ("no_grant", "", "no_grant"), (False, True, False)),
     "not-for-mallory": Situation("", ", users: {subjects: [mallory]}", ("denied", "", "denied"), (False, True, False)),
-}
-FORWARDED = {
-    (Era.LEGACY, "initialize"),
-    (Era.LEGACY, "notifications/initialized"),
-    (Era.LEGACY, "ping"),
-    (Era.LEGACY, "tools/list"),
-    (Era.LEGACY, "tools/call"),
-    (Era.MODERN, "server/discover"),
-    (Era.MODERN, "tools/list"),
-    (Era.MODERN, "tools/call"),
-}
-ABSORBED = {
-    (Era.LEGACY, "notifications/cancelled"),
-    (Era.LEGACY, "notifications/progress"),
-    (Era.LEGACY, "notifications/roots/list_changed"),
-    (Era.MODERN, "notifications/cancelled"),
 }
 # Who asks: the holder of the grants, a workload with grants of another tool on the same servers, one without any, and
 # the one that bears the holder's name in another trust domain.

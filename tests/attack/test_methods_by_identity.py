@@ -17,6 +17,7 @@ from callgate.trace import Outcome, Stage
 from callgate.wire.methods import METHODS, Era, Kind
 from support.gate import WORKLOADS
 from support.raw_agent import INITIALIZE, Answer, legacy, modern, modern_call
+from support.served_methods import ABSORBED, FORWARDED
 from support.siege import Siege, siege
 
 POLICY = """
@@ -31,23 +32,6 @@ denials:
 """
 # A second tool server, on which the attacker has no grant.  Nobody listens there, and nobody need.
 BOOKS = "  books:\n    url: http://127.0.0.1:9/mcp\n"
-FORWARDED = {
-    (Era.LEGACY, "initialize"),
-    (Era.LEGACY, "notifications/initialized"),
-    (Era.LEGACY, "ping"),
-    (Era.LEGACY, "tools/list"),
-    (Era.LEGACY, "tools/call"),
-    (Era.MODERN, "server/discover"),
-    (Era.MODERN, "tools/list"),
-    (Era.MODERN, "tools/call"),
-}
-# Taken, so that clients do not give up, and never sent on.
-ABSORBED = {
-    (Era.LEGACY, "notifications/cancelled"),
-    (Era.LEGACY, "notifications/progress"),
-    (Era.LEGACY, "notifications/roots/list_changed"),
-    (Era.MODERN, "notifications/cancelled"),
-}
 UNKNOWN_METHODS = (
     "tools/delete",
     "tools",

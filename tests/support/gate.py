@@ -176,7 +176,7 @@ async def running_gate(
     server: Mapping[str, str] | None = None,
     more: str = "",
     record: Callable[[DecisionTrace], None] | None = None,
-    shadow: PolicySource | None = None,
+    shadow: Policy | PolicySource | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate with an identity, listening; stopped in good order at the end."""
     api = DevWorkloadApi(directory / "spiffe", WORKLOADS, ttl_s=ttl_s, dns_names={"gate": ["localhost"]})
@@ -198,7 +198,7 @@ async def starting_gate(
     policy: Policy | PolicySource,
     clock: Clock | None = None,
     record: Callable[[DecisionTrace], None] | None = None,
-    shadow: PolicySource | None = None,
+    shadow: Policy | PolicySource | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate that listens, whether or not it has an identity yet; stopped in good order at the end."""
     gate: Gate

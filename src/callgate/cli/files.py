@@ -8,7 +8,6 @@ from typing import IO, Any
 import click
 
 from callgate.config import Config, Outline, load_config, outline
-from callgate.policy.compile import Policy
 from callgate.policy_files import policy_files, read_text
 from callgate.policy_source import PolicySource
 from callgate.yaml_strict import DEFAULT_LIMITS, Problem
@@ -43,14 +42,8 @@ class GateFiles:
         return {"enforced": self.policy} | ({"shadow": self.shadow} if self.shadow else {})
 
 
-def read_config(path: Path) -> tuple[Config, Policy]:
-    """Read callgate.yaml and the policies that it names.  Raises FileProblems with the mistakes in all of them."""
-    files = open_files(path)
-    return files.config, files.policy.current
-
-
 def open_files(path: Path) -> GateFiles:
-    """As `read_config`, for who wants to follow the policies."""
+    """Read callgate.yaml and the policies that it names.  Raises FileProblems with the mistakes in all of them."""
     text = read_text(path, DEFAULT_LIMITS.max_bytes)
     if isinstance(text, Problem):
         raise FileProblems([text])

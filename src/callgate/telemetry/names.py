@@ -38,7 +38,6 @@ TLS_CIPHER: Final = "tls.cipher"
 TLS_RESUMED: Final = "tls.resumed"
 TLS_CLIENT_HASH_SHA256: Final = "tls.client.hash.sha256"
 TLS_CLIENT_NOT_AFTER: Final = "tls.client.not_after"
-TLS_SERVER_HASH_SHA256: Final = "tls.server.hash.sha256"
 
 # The decision.  The first five are made by `project`, from the trace itself.
 DECISION: Final = "callgate.decision"

@@ -6,9 +6,7 @@ from click.testing import CliRunner, Result
 
 from callgate.cli import main
 from callgate.cli.check import check
-from callgate.cli.files import FileProblems, read_config
-from callgate.config import Config
-from callgate.policy.compile import Policy
+from callgate.cli.files import FileProblems, open_files
 
 QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart"
 CONFIG = """\
@@ -180,19 +178,18 @@ def test_reads_no_more_than_the_limit_of_a_file_without_end(folder: Path) -> Non
     assert run(Path("/dev/zero")).stderr == refused("/dev/zero: is larger than 1048576 bytes")
 
 
-def test_gives_serve_the_same_two_values(folder: Path) -> None:
-    config, policy = read_config(folder / "callgate.yaml")
+def test_gives_serve_the_same_files(folder: Path) -> None:
+    files = open_files(folder / "callgate.yaml")
 
-    assert isinstance(config, Config)
-    assert isinstance(policy, Policy)
-    assert policy.count("grant") == 1
+    assert list(files.config.servers) == ["ledger", "mail"]
+    assert files.policy.current.count("grant") == 1
 
 
 def test_gives_serve_the_same_problems(folder: Path) -> None:
     (folder / "callgate.yaml").write_text("listen: 1\n")
 
     with pytest.raises(FileProblems) as raised:
-        read_config(folder / "callgate.yaml")
+        open_files(folder / "callgate.yaml")
 
     assert raised.value.exit_code == 1
     assert len(raised.value.problems) == 4

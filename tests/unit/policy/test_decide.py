@@ -220,6 +220,14 @@ def test_permit_for_a_list_carries_what_can_be_called(policy: Policy) -> None:
     assert permit.scopes == ("ledger.read", "ledger.see", "ledger.refund")
 
 
+def test_permit_for_a_list_that_is_shown_to_anyone_carries_nothing(policy: Policy) -> None:
+    call = call_of(REFUND_AGENT, None, method="tools/list")
+
+    permit = permit_of(decide(policy, call, for_scoped_list=False))
+
+    assert (permit.scopes, permit.listable) == ((), ())
+
+
 @pytest.mark.parametrize("method", sorted(IMPLIED_METHODS - {"tools/list"}))
 def test_permit_for_other_implied_methods_carries_no_scope(policy: Policy, method: str) -> None:
     permit = permit_of(decide(policy, call_of(REFUND_AGENT, None, method=method)))
