@@ -9,7 +9,11 @@ demo *ARGS:
 
 # Every test that needs nothing beyond the package index
 test *ARGS:
-    uv run pytest -m "not spire" {{ARGS}}
+    uv run pytest -m "not spire and not go" {{ARGS}}
+
+# What other people's programs in Go make of the log: golang.org/x/mod verifies it, age reads what was recorded
+test-go *ARGS:
+    uv run pytest -m go {{ARGS}}
 
 # Lint, format, types and the borders between packages
 check:
@@ -26,6 +30,14 @@ fix:
 # CPU time a call, calls a second, latency, and where the time goes
 bench *ARGS:
     uv run python tests/bench/bench.py {{ARGS}}
+
+# Kill a gate with SIGKILL at random moments, 500 times, and look for answers that are not on record
+crash *ARGS:
+    uv run python tests/bench/crash.py {{ARGS}}
+
+# `callgate policy diff` over a million recorded decisions: time and memory
+bench-diff *ARGS:
+    uv run python tests/bench/policy_diff.py {{ARGS}}
 
 # Mutation testing of policy/ and identity/, in a copy of the tree: docs/mutation.md
 mutate *ARGS:

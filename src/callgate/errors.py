@@ -141,8 +141,11 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     TOO_MANY_CALLS = "too_many_calls"
     UPSTREAM_BREAKER_OPEN = "upstream_breaker_open"
+    DRY_RUN = "dry_run"
     # mint
     MINT_FAILED = "mint_failed"
+    # record
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     # forward
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_IDENTITY = "upstream_identity"
@@ -263,6 +266,9 @@ def _answers() -> dict[Reason, Answer]:
         Reason.DENIED: Answer(200, RPC_DENIED, "Denied by policy"),
         Reason.RATE_LIMITED: Answer(200, RPC_LIMITED, "Too many calls; try again later"),
         Reason.TOO_MANY_CALLS: Answer(200, RPC_LIMITED, "Too many calls at once; try again later"),
+        Reason.DRY_RUN: Answer(200, RPC_DENIED, "Allowed, and not forwarded: this is a dry run"),
+        # 200, as for a refusal by policy: the gate recovers by itself, and the agent's session should live to see it.
+        Reason.AUDIT_UNAVAILABLE: Answer(200, RPC_UNAVAILABLE, "The gate cannot record this call just now"),
         Reason.MINT_FAILED: Answer(503, RPC_UNAVAILABLE, "The gate cannot serve this call"),
         Reason.CLIENT_GONE: Answer(499, RPC_UNAVAILABLE, "The caller went away", closes=True),
         Reason.CLIENT_STALLED: Answer(499, RPC_UNAVAILABLE, "The caller stopped reading", closes=True),

@@ -1,9 +1,9 @@
 """The path of one call: start reading here.
 
-    accept → authenticate → read → identify → decide → mint → forward → respond
+    accept → authenticate → read → identify → decide → mint → record → forward → respond
 
 `Gateway.answer` is that line as code.  Each stage is a function whose output type the next one takes
-(`RawRequest → Request → Identified → Permit → Outbound → Reply`), so leaving one out does not type-check; each leaves
+(`RawRequest → Request → Identified → Permit → Outbound → Recorded → Reply`), so leaving one out does not type-check; each leaves
 one `StageRecord`, and a refusal of any stage is answered in one place.  `accept` and the handshake stand in
 `callgate.service`.
 """
@@ -11,15 +11,17 @@ one `StageRecord`, and a refusal of any stage is answered in one place.  `accept
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import trio
 
 from callgate.errors import ANSWERS, Reason, Refusal, place_of
+from callgate.evidence import Evidence
 from callgate.identity.trust import Peer, X509Context, still_trusted
 from callgate.identity.user import User
 from callgate.limits.admission import Slot
 from callgate.net.connection import ClientLost, Connection
-from callgate.parts import Granted, Identified, Outbound, Parts, Reply, Route
+from callgate.parts import Granted, Identified, Outbound, Parts, Recorded, Reply, Route
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.decide import Decision, DecisionOutcome, Permit, decide
@@ -35,11 +37,12 @@ from callgate.wire import mcp
 from callgate.wire.http1 import RawRequest
 from callgate.wire.jsonrpc import RpcRequest
 from callgate.wire.mcp import Request
-from callgate.wire.session import Session
+from callgate.wire.session import NONCE_BYTES, Session
 from callgate.wire.sse import encode_event
 
 _LOG = logging.getLogger(__name__)
 _ROUTE = "/{server}/mcp"
+_ALLOWED: Mapping[str, object] = MappingProxyType({"decision": "allow"})
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._evidence = Evidence(parts)
         self._now_ns = parts.clock.now_ns
 
     async def answer(self, visit: Visit, found: RawRequest | Refusal, connection: Connection) -> None:
@@ -104,8 +108,9 @@ class Gateway:
         return path
 
     def finish(self, path: DecisionTrace) -> None:
-        """Hand the trace over to whoever records it."""
+        """Put the end of it on record, and hand the trace over to whoever looks at traces."""
         path.ended_ns = self._now_ns()
+        self._evidence.close(path)
         self._parts.record(path)
 
     def leave(self, visit: Visit) -> None:
@@ -137,7 +142,10 @@ class Gateway:
             outbound = self._mint(identified, granted, granted.slot, path)
             if isinstance(outbound, Refusal):
                 return await self._refuse(outbound, request, connection, path)
-            return await self._forward(outbound, connection, path)
+            recorded = await self._record(outbound, path)
+            if isinstance(recorded, Refusal):
+                return await self._refuse(recorded, request, connection, path)
+            return await self._forward(recorded, connection, path)
         finally:
             granted.slot.release(failed=None, now=self._parts.clock.now())
 
@@ -191,6 +199,7 @@ class Gateway:
             path.join(request.trace, trusted=ours)
         user = await self._user_of(peer, request, started / 1e9)
         found = user if isinstance(user, Refusal) else self._identified(peer, request, user)
+        self._evidence.identified(path, peer, found)
         attributes: dict[str, AttributeValue] = {names.SERVER: request.server}
         if isinstance(user, User):
             attributes |= {names.USER_ISSUER: user.issuer, names.USER_SUBJECT: user.subject}
@@ -245,10 +254,13 @@ class Gateway:
         started = self._now_ns()
         call = identified.call
         policy = self._parts.policy()
+        self._parts.under(policy)
         target = self._parts.routes[call.server].target
         decision = decide(policy, call, for_scoped_list=target.list_scopes == "granted")
         found = self._granted(policy, decision, identified)
         self._remember(decision, found, call)
+        if isinstance(found, Refusal):
+            self._evidence.refused(path, call, policy)
         attributes = {
             names.POLICY_DIGEST: decision.policy_digest,
             **by_shadow_rules(decision),
@@ -263,15 +275,26 @@ class Gateway:
             granted = any(finding.matched and finding.kind == "grant" for finding in decision.findings)
             # Whom no grant names is not told either that a denial does: that would say which tools there are.
             return Refusal(decision.reason or Reason.NO_GRANT, told_as=None if granted else Reason.NO_GRANT)
+        if identified.request.is_dry_run:
+            return Refusal(Reason.DRY_RUN, public=self._allowed(permit.call))
         if mcp.is_absorbed(identified.request):
-            return Granted(policy, permit, None)
+            # It costs its sender nothing, and the gate a record.
+            return self._parts.audit.room_for(str(permit.call.caller)) or Granted(policy, permit, None)
         slot = self._parts.admission.admit(permit.call, permit.limits, permit.call.now)
         return slot if isinstance(slot, Refusal) else Granted(policy, permit, slot)
+
+    def _allowed(self, call: Call) -> Mapping[str, object]:
+        """What a dry run is told; that of a legacy session also gets one, of which no tool server knows."""
+        if call.method != "initialize":
+            return _ALLOWED
+        nonce = self._parts.secret_bytes(NONCE_BYTES)
+        return {**_ALLOWED, "session": self._parts.sealer.seal(None, call.caller, call.server, nonce, call.now)}
 
     def _remember(self, decision: Decision, found: Granted | Refusal, call: Call) -> None:
         """For conditions on what was done before.  A call counts as soon as it is let through, however it ends."""
         if call.tool is None:
             return
+        # A denial counts even where it was only asked for: nobody finds out for free which arguments pass.
         if isinstance(found, Granted):
             self._parts.history.record_call(call.caller, call.server, call.tool, call.now)
         elif decision.outcome is DecisionOutcome.DENY and decision.is_remembered:
@@ -295,6 +318,7 @@ class Gateway:
         permit = granted.permit
         found = self._minted(identified, permit, identity, path) if identity else Refusal(Reason.IDENTITY_UNAVAILABLE)
         if isinstance(found, Refusal):
+            self._evidence.refused(path, permit.call, granted.policy)
             self._note(path, Stage.MINT, started, found)
             return found
         token, binding = found
@@ -321,11 +345,19 @@ class Gateway:
             return Refusal(Reason.MINT_FAILED, str(fault))
         return token, binding
 
-    async def _forward(self, outbound: Outbound, connection: Connection, path: DecisionTrace) -> None:
+    async def _record(self, outbound: Outbound, path: DecisionTrace) -> Recorded | Refusal:
+        """Is the intent on disk?  No record, no call."""
+        started = self._now_ns()
+        recorded = await self._evidence.record(outbound, path, started)
+        self._note(path, Stage.RECORD, started, recorded, self._evidence.told(path))
+        return recorded
+
+    async def _forward(self, recorded: Recorded, connection: Connection, path: DecisionTrace) -> None:
         """Send what was decided on, and pass back what the agent may see of the answer."""
         started = self._now_ns()
+        outbound = recorded.outbound
         route = self._parts.routes[outbound.permit.call.server]
-        relay = Relay(self._parts, outbound, connection, path)
+        relay = Relay(self._parts, recorded, self._evidence, connection, path)
         # What stands where nothing else is found: the gate itself is being stopped.
         found: Reply | Refusal | None = Refusal(Reason.GATE_SHUTTING_DOWN)
         try:
@@ -333,8 +365,12 @@ class Gateway:
         except ClientLost as lost:
             found = Refusal(lost.reason)
             raise
+        except Exception:
+            found = Refusal(Reason.INTERNAL)
+            raise
         finally:
             self._note(path, Stage.FORWARD, started, found, relay.attributes)
+            await self._evidence.end(recorded, path)
             own_doing = may_be_own_doing(found)
             outbound.slot.release(failed=is_servers_fault(found), now=self._parts.clock.now(), own_doing=own_doing)
         if isinstance(found, Reply):
@@ -387,10 +423,12 @@ class Gateway:
             connection.http.close_after_response()
         status = refusal_status(refusal, request)
         headers = (JSON, *headers_of(status))
+        await self._evidence.refuse(path, request, status, answer.rpc_code)
         await connection.reply(status, headers, error_body(refusal, request, path))
         attributes: dict[str, AttributeValue] = {
             names.HTTP_RESPONSE_STATUS_CODE: status,
             names.RPC_RESPONSE_STATUS_CODE: str(answer.rpc_code),
+            **self._evidence.told(path),
         }
         self._note(path, Stage.RESPOND, started, None, attributes)
 

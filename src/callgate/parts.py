@@ -2,8 +2,12 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from callgate.audit.activity import Activity
+from callgate.audit.content import ContentStore
+from callgate.audit.log import AuditLog, Receipt
+from callgate.audit.recording import Recording
 from callgate.errors import Refusal
 from callgate.identity.trust import X509Context
 from callgate.identity.user import User
@@ -14,6 +18,7 @@ from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.decide import Permit
 from callgate.policy.history import History
+from callgate.policy.record_level import RecordLevel
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
 from callgate.tokens.mint import MintedToken
@@ -39,12 +44,16 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One tool server as the gate reaches it, and how long a call to it may take, in seconds."""
+    """One tool server as the gate reaches it, and how long a call to it may take, in seconds.
+
+    `record`: how much of a call goes on record where no grant says.
+    """
 
     upstream: Upstream
     target: TokenTarget
     first_byte_s: float
     total_s: float
+    record: RecordLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,8 @@ class Parts:
     """What the gate is made of.
 
     `identity`, `policy` and `shadow_policy` are asked anew by every request.  `verify_user` is None where no issuers of
-    users' tokens are configured: Authorization is then read by nobody.
+    users' tokens are configured: Authorization is then read by nobody.  `content` gives None where nobody could read what is
+    recorded in full.  `under` is told which policy is about to decide.
     """
 
     issuer_url: str
@@ -77,6 +87,10 @@ class Parts:
     annotations: Annotations
     admission: Admission
     sealer: SessionSealer
+    audit: AuditLog
+    activity: Activity
+    content: Callable[[], ContentStore | None]
+    under: Callable[[Policy], None]
     record: Callable[[DecisionTrace], None]
     clock: Clock
     limits: GateLimits
@@ -117,6 +131,21 @@ class Outbound:
     identity: X509Context | None
     policy: Policy
     slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A call whose intent is durable: what unlocks forwarding, beside the permit.
+
+    `body`: the message as it goes to the tool server.  `recording` takes what comes back, and `objects` are the hashes
+    of what of it was put away.
+    """
+
+    outbound: Outbound
+    receipt: Receipt
+    body: bytes
+    recording: Recording
+    objects: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from callgate.config import MAX_POLICY_FILES
+from callgate.config_values import MAX_POLICY_FILES
 from callgate.errors import GatewayError
 from callgate.policy.compile import Policy, load_policies
 from callgate.policy.model import POLICY_LIMITS
@@ -64,11 +64,13 @@ class PolicyFiles:
     """Where a policy stands.
 
     `paths` are files and folders.  Of a folder each `*.yaml` and `*.yml` counts whose name does not start with a dot,
-    in the order of names; no more than MAX_POLICY_FILES in all.  `servers` as in `load_policies`.
+    in the order of names; no more than MAX_POLICY_FILES in all.  `servers` and `has_auditors` as in
+    `load_policies`.
     """
 
     paths: tuple[Path, ...]
     servers: frozenset[str] | None = None
+    has_auditors: bool = True
 
     def __str__(self) -> str:
         """The paths, for people."""
@@ -109,7 +111,7 @@ class PolicyFiles:
 
     def compiled(self, reading: Reading) -> Policy | tuple[Problem, ...]:
         """The policy that these files make, or all that is wrong with them."""
-        policy = load_policies(reading.texts, self.servers) if reading.texts else ()
+        policy = load_policies(reading.texts, self.servers, has_auditors=self.has_auditors) if reading.texts else ()
         if isinstance(policy, tuple):
             return (*reading.problems, *policy)
         return reading.problems or policy
@@ -126,9 +128,11 @@ class PolicyFiles:
             return Reading((), (_whole(self.paths[0], str(shortage)),))
 
 
-def policy_files(folder: Path, paths: Iterable[str], servers: frozenset[str] | None = None) -> PolicyFiles:
+def policy_files(
+    folder: Path, paths: Iterable[str], servers: frozenset[str] | None = None, *, has_auditors: bool = True
+) -> PolicyFiles:
     """What callgate.yaml in `folder` names by `paths`."""
-    return PolicyFiles(tuple(folder / path for path in paths), servers)
+    return PolicyFiles(tuple(folder / path for path in paths), servers, has_auditors)
 
 
 def read_text(path: Path, max_bytes: int) -> str | Problem:

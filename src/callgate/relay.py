@@ -5,15 +5,19 @@ from dataclasses import replace
 
 import trio
 
+from callgate.audit.activity import session_id as named_session
+from callgate.audit.log import ForgedReceipt
 from callgate.errors import Reason, Refusal
+from callgate.evidence import Evidence
 from callgate.net.connection import Connection
 from callgate.net.upstream import Exchange
-from callgate.parts import Outbound, Parts, Reply, Route
+from callgate.parts import Parts, Recorded, Reply, Route
 from callgate.policy.decide import Listing
 from callgate.telemetry import names
 from callgate.trace import AttributeValue, DecisionTrace
 from callgate.wire import answers, mcp
 from callgate.wire.jsonrpc import RpcFailure, RpcRequest, RpcResult, ServerMessage, encode
+from callgate.wire.session import NONCE_BYTES
 from callgate.wire.sse import COMMENT, SseComment, SseEvent, SseReader, encode_event
 
 JSON = ("content-type", "application/json")
@@ -30,10 +34,16 @@ _TAIL_S = 0.05
 class Relay:
     """Lives for one call; `attributes`, `streaming` and `answered` (a stream's) say afterwards how far it came."""
 
-    def __init__(self, parts: Parts, outbound: Outbound, connection: Connection, path: DecisionTrace) -> None:
+    def __init__(
+        self, parts: Parts, recorded: Recorded, evidence: Evidence, connection: Connection, path: DecisionTrace
+    ) -> None:
+        if recorded.receipt.decision != path.decision_id:
+            raise ForgedReceipt("the receipt is another call's")
         self._parts = parts
-        self._outbound = outbound
-        self._request = outbound.identified.request
+        self._recorded = recorded
+        self._evidence = evidence
+        self._outbound = recorded.outbound
+        self._request = recorded.outbound.identified.request
         self._connection = connection
         self._path = path
         self.streaming = False
@@ -57,7 +67,7 @@ class Relay:
     async def _converse(self, exchange: Exchange, route: Route, scope: trio.CancelScope) -> Reply | Refusal | None:
         deadline = scope.deadline
         scope.deadline = min(deadline, trio.current_time() + route.first_byte_s)
-        head = await exchange.send(self._headers(), encode(self._message()))
+        head = await exchange.send(self._headers(), self._recorded.body)
         scope.deadline = deadline
         if isinstance(head, Refusal):
             return head
@@ -68,12 +78,7 @@ class Relay:
         body = await exchange.read_all(self._parts.limits.answer.max_bytes)
         if isinstance(body, Refusal):
             return body
-        return self._plain(head.status, kind, body, head.headers.one("mcp-session-id"))
-
-    def _message(self) -> mcp.ClientMessage:
-        return mcp.upstream_message(
-            self._request, self._path.trace_id, self._path.client_span_id, trusted=self._path.parent is not None
-        )
+        return await self._plain(head.status, kind, body, head.headers.one("mcp-session-id"))
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         session = self._outbound.identified.session
@@ -88,7 +93,7 @@ class Relay:
             ("authorization", f"Bearer {self._outbound.token.token}"),
         )
 
-    def _plain(self, status: int, kind: str, body: bytes, session_id: str | None) -> Reply | Refusal:
+    async def _plain(self, status: int, kind: str, body: bytes, session_id: str | None) -> Reply | Refusal:
         """What a whole answer comes to."""
         message = self._request.message
         refusal = self._status_refusal(status)
@@ -106,7 +111,9 @@ class Relay:
             return _first_refusal(shown, session)
         if status != 200 and isinstance(shown, RpcResult):
             return Refusal(Reason.UPSTREAM_STATUS, str(status))
-        return Reply(status, (JSON, *self._session_header(shown, session)), encode(shown))
+        answer = encode(shown)
+        unkept = await self._evidence.passing(self._recorded, shown, answer)
+        return unkept or Reply(status, (JSON, *self._session_header(shown, session)), answer)
 
     def _status_refusal(self, status: int) -> Refusal | None:
         if status in {401, 403}:
@@ -164,10 +171,14 @@ class Relay:
         shown = self._shown(said)
         if shown is None or isinstance(shown, Refusal):
             return shown if shown is not None else False
+        message = encode(shown)
+        unkept = await self._evidence.passing(self._recorded, shown, message)
+        if unkept is not None:
+            return unkept
         if not self.streaming:
             self.streaming = True
             await self._connection.start_stream(200, (*_EVENTS, *self._session_header(shown, session_id)))
-        await self._connection.stream_out(encode_event(encode(shown)))
+        await self._connection.stream_out(encode_event(message))
         return isinstance(shown, RpcResult | RpcFailure)
 
     async def _tail(self, exchange: Exchange) -> None:
@@ -217,7 +228,9 @@ class Relay:
         if self._request.message.method != "initialize" or isinstance(said, RpcFailure):
             return ()
         call, now = self._outbound.permit.call, self._parts.clock.now()
-        handle = self._parts.sealer.seal(session_id, call.caller, call.server, self._parts.secret_bytes(12), now)
+        nonce = self._parts.secret_bytes(NONCE_BYTES)
+        handle = self._parts.sealer.seal(session_id, call.caller, call.server, nonce, now)
+        self._path.answer["began"] = named_session(nonce)
         return (("mcp-session-id", handle),)
 
 

@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12) of the files that people write, for their editors.
+"""JSON Schemas (2020-12) of the files that people write, for their editors, and of the records that the gate writes.
 
 They are built from the models that read the files, and refuse nothing that those accept.  The reverse does not hold: a
 schema cannot tell whether a server exists or a condition compiles; `callgate check` can.
@@ -22,6 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from callgate.addresses import Address
+from callgate.audit.format import SCHEMA_FILENAME, record_schema
 from callgate.config import Config
 from callgate.policy.model import PolicyFile
 from callgate.policy.scenario import ScenarioFile
@@ -75,6 +76,14 @@ FORMATS: Final[Mapping[str, FileFormat]] = MappingProxyType(
 )
 
 
+# What the gate writes, and not people.
+_RECORD: Final = "audit-record"
+# Every schema that is published, and its file in docs/reference.
+SCHEMAS: Final[Mapping[str, str]] = MappingProxyType(
+    {**{name: form.filename for name, form in FORMATS.items()}, _RECORD: SCHEMA_FILENAME}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of a format: `path` from the root, as in `servers.<name>.token.ttl`, and the model that has it.
@@ -112,8 +121,9 @@ def read_words() -> Words:
 
 
 def schema_text(name: str) -> str:
-    """The schema of one of FORMATS as a file has it.  Raises KeyError."""
-    return json.dumps(schema_of(FORMATS[name]), indent=2, ensure_ascii=False) + "\n"
+    """One of SCHEMAS as a file has it.  Raises KeyError."""
+    schema = record_schema() if name == _RECORD else schema_of(FORMATS[name])
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_of(form: FileFormat) -> dict[str, JsonValue]:

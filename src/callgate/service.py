@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from callgate.addresses import Address
+from callgate.audit.activity import Activity
+from callgate.audit.log import AuditLog
 from callgate.config import Config, ServerConfig
 from callgate.errors import GatewayError, Reason, Refusal, place_of
 from callgate.gateway import Gateway, Visit
@@ -34,7 +37,9 @@ from callgate.policy.annotations import Annotations
 from callgate.policy.compile import Policy
 from callgate.policy.history import History
 from callgate.policy_source import PolicySource, in_force
+from callgate.record_keeping import RecordKeeping
 from callgate.telemetry import names
+from callgate.telemetry.log_events import CheckpointEvents
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
 from callgate.tokens.metadata import (
@@ -89,11 +94,13 @@ class Service:
         *,
         shadow: Policy | PolicySource | None = None,
         folder: Path | None = None,
+        events: CheckpointEvents | None = None,
     ) -> None:
         """A policy that is a source is followed while the service runs.  `shadow` is evaluated and never enforced.
 
-        `folder` is where relative paths of the configuration begin; None: where the process runs.  Raises
-        UnusableAuthorities where a `ca_file` cannot be used.
+        `folder` is where relative paths of the configuration begin; None: where the process runs.  `events` sends
+        checkpoints to a collector.  Raises UnusableAuthorities
+        where a `ca_file` cannot be used, and CannotOpenLog where the log has no key.
         """
         self._config = config
         self._policy = in_force(policy)
@@ -104,6 +111,7 @@ class Service:
         self._users = UserVerifier(issuers, folder or Path(), _log_keys) if issuers else None
         self._source = X509Source(config.workload_api, hint=config.svid_hint, on_event=_log_identity)
         self._key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
+        self._records = RecordKeeping(config, folder or Path(), self._clock, events)
         self._routes = {name: self._route(name, server) for name, server in config.servers.items()}
         self._gateway = Gateway(self._parts(record))
         self._stopping = trio.Event()
@@ -153,7 +161,9 @@ class Service:
             missing.append(refused.detail)
         if self._stopping.is_set():
             missing.append("shutting down")
-        notes = tuple(source.note for source in self._policy_sources if source.problem)
+        records = self._records.state
+        missing += records.missing
+        notes = records.notes + tuple(source.note for source in self._policy_sources if source.problem)
         problems = self._users.problems if self._users else {}
         notes += tuple(f"keys of {issuer}: {problem}" for issuer, problem in problems.items())
         return Readiness(tuple(missing), notes)
@@ -162,8 +172,16 @@ class Service:
         """Stop accepting, finish what is under way within `limits.drain_s`, and let `run` return."""
         self._stopping.set()
 
+    @property
+    def log(self) -> AuditLog:
+        """Where every request goes on record."""
+        return self._records.log
+
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`.  Raises CannotListen where an address is taken."""
+        """Serve until `stop`.
+
+        Raises CannotListen where an address is taken, CannotOpenLog where the log cannot be written to.
+        """
         agents = await _listener_at(self._config.listen)
         try:
             admin = await _listener_at(self._config.admin.listen)
@@ -173,6 +191,8 @@ class Service:
         self._authorities = frozenset(self._config.authorities_at(agents.address.port))
         try:
             async with trio.open_nursery() as background:
+                await background.start(self._records.run, self._start_told)
+                self._records.under(self._policy())
                 background.start_soon(self._source.run)
                 if self._users is not None:
                     background.start_soon(self._users.run)
@@ -187,6 +207,16 @@ class Service:
             admin.close()
             for route in self._routes.values():
                 route.upstream.close()
+
+    def _start_told(self) -> Mapping[str, object]:
+        """What the record of the gate's start says."""
+        return {
+            "version": version("callgate"),
+            "instance": os.urandom(8).hex(),
+            "issuer": self._config.issuer,
+            "key": self._records.vkey,
+            "policy": self._policy().digest,
+        }
 
     async def _serve_agents(self, agents: Listener) -> None:
         async with trio.open_nursery() as acceptor, trio.open_nursery() as connections:
@@ -362,6 +392,7 @@ class Service:
             target=TokenTarget(server.token.audience, server.token.ttl_s, server.token.typ, server.token.list_scopes),
             first_byte_s=server.timeouts.first_byte_s,
             total_s=server.timeouts.total_s,
+            record=self._config.record_level(name),
         )
 
     def _parts(self, record: Callable[[DecisionTrace], None]) -> Parts:
@@ -378,6 +409,10 @@ class Service:
             annotations=Annotations(),
             admission=Admission({name: server.limits() for name, server in self._config.servers.items()}),
             sealer=SessionSealer(os.urandom(32)),
+            audit=self._records.log,
+            activity=Activity(os.urandom(16)),
+            content=self._records.content,
+            under=self._records.under,
             record=record,
             clock=self._clock,
             limits=GateLimits(

@@ -21,6 +21,7 @@ class Stage(StrEnum):
     IDENTIFY = "identify"
     DECIDE = "decide"
     MINT = "mint"
+    RECORD = "record"
     FORWARD = "forward"
     RESPOND = "respond"
 
@@ -90,7 +91,9 @@ class DecisionTrace:
 
     Grows by `add` alone.  `trace_id` is 128 bits, the span ids 64; all are chosen when the request begins, because the
     tool server is told of `client_span_id` long before a span is made.  `decision_id` names this decision in refusals,
-    tokens (`txn`) and records.
+    tokens (`txn`) and records.  `evidence` is what the audit log says of the request beyond the records, and `answer`
+    what it says of the answer: digests and names, by the log's own field names; no span holds them.  `intent` and `refusal` are the number of the call's record in that log,
+    once it has one, and `is_on_record` whether nothing more is to be told there.
     """
 
     decision_id: str
@@ -103,6 +106,11 @@ class DecisionTrace:
     ended_ns: int = 0
     parent: TraceParent | None = None
     link: TraceParent | None = None
+    evidence: dict[str, object] = field(default_factory=dict)
+    answer: dict[str, object] = field(default_factory=dict)
+    intent: int | None = None
+    refusal: int | None = None
+    is_on_record: bool = False
     records: list[StageRecord] = field(default_factory=list)
 
     def add(self, record: StageRecord) -> None:

@@ -27,7 +27,8 @@ from callgate.yaml_strict import (
 
 _T = TypeVar("_T")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})(s|m|h)")
-_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
+_LONG_DURATION: Final = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d)")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 
 class StrictModel(BaseModel):
@@ -59,8 +60,24 @@ def _seconds(value: object) -> int:
     return int(found[1]) * _UNIT_S[found[2]]
 
 
+def _long_seconds(value: object) -> int:
+    found = _LONG_DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be a duration such as '12h' or '90d'")
+    return int(found[1]) * _UNIT_S[found[2]]
+
+
 # Written `10s`, `5m` or `8h`; whole seconds in Python.
 Seconds = Annotated[int, BeforeValidator(_seconds), text_form(_DURATION.pattern, "10s", "5m", "8h")]
+# Also `90d`, for how long things are kept: 24 h each, whatever the clocks of a place do.
+LongSeconds = Annotated[int, BeforeValidator(_long_seconds), text_form(_LONG_DURATION.pattern, "12h", "90d")]
+
+
+@dataclass(frozen=True, slots=True)
+class IfMissing:
+    """Put to a required key by `Annotated`: what people are told beside that it is missing."""
+
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +178,14 @@ def _message(details: ErrorDetails, path: YamlPath, model: type[BaseModel]) -> s
     if details["type"] == "extra_forbidden":
         return _unknown_key(str(path[-1]), _model_at(model, path[:-1]))
     if details["type"] == "missing":
-        return f"key '{path[-1]}' is missing{_in(path[:-1])}"
+        return f"key '{path[-1]}' is missing{_in(path[:-1])}{_advice(str(path[-1]), _model_at(model, path[:-1]))}"
     return f"{_name(path)} {_words(details)}"
+
+
+def _advice(key: str, model: type[BaseModel] | None) -> str:
+    fields = model.model_fields if model else {}
+    told = [found.words for found in fields[key].metadata if isinstance(found, IfMissing)] if key in fields else []
+    return f"; {told[0]}" if told else ""
 
 
 def _unknown_key(key: str, model: type[BaseModel] | None) -> str:

@@ -38,6 +38,7 @@ SERVED = (
     "identify=ok",
     "decide=ok",
     "mint=ok",
+    "record=ok",
     "forward=ok",
     "respond=ok",
 )

@@ -1,6 +1,6 @@
 """The processes of the benchmark: a tool server, a trace sink, the plain forwarder, the gate, and the load.
 
-    python actors.py tool-server | sink | forwarder … | gate … | load …
+    python -m bench.actors tool-server | sink | forwarder … | gate … | load …
 
 Each prints one line of JSON when it is ready (and `load` one with its figures), and ends when its standard input does.
 """
@@ -17,6 +17,9 @@ from pathlib import Path
 import h11
 import trio
 
+from bench.unrecorded import take_the_record_away
+from callgate.audit.keys import make_key
+from callgate.audit.places import Places
 from callgate.cli.interpreter import settle
 from callgate.config import Config, load_config
 from callgate.dev.agent import agent_context
@@ -165,7 +168,7 @@ async def _h11_message(
             return None
 
 
-async def gate(path: Path) -> None:
+async def gate(path: Path, *, on_record: bool = True) -> None:
     """The gate as `callgate serve` runs it; says at the end how long each stage took at the median, in µs."""
     config = load_config(await trio.Path(path).read_text(), path.name)
     policy = load_policy(await trio.Path(path.parent / "policy.yaml").read_text(), "policy.yaml")
@@ -179,7 +182,10 @@ async def gate(path: Path) -> None:
         if len(last) < 2000:
             last.append(trace)
 
-    service = Service(config, policy, record)
+    make_key(Path(Places(path.parent / config.audit.folder).key), config.audit.origin)
+    service = Service(config, policy, record, folder=path.parent)
+    if not on_record:
+        take_the_record_away(service)
     settle()
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(service.run)
@@ -281,6 +287,8 @@ def main(role: str, *arguments: str) -> None:
             trio.run(forward, arguments[0], int(arguments[1]))
         case "gate":
             trio.run(gate, Path(arguments[0]))
+        case "gate-unrecorded":
+            trio.run(functools.partial(gate, Path(arguments[0]), on_record=False))
         case "load":
             trio.run(load, arguments[0], int(arguments[1]), int(arguments[2]), int(arguments[3]))
         case _:

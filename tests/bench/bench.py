@@ -18,7 +18,7 @@ from typing import IO, NamedTuple, Self
 
 from callgate.dev.workload_api import DevWorkloadApi
 
-ACTORS = Path(__file__).with_name("actors.py")
+TESTS = Path(__file__).parent.parent
 DECISIONS = Path(__file__).with_name("decisions.py")
 TICKS_S = os.sysconf("SC_CLK_TCK")
 POLICY = """
@@ -51,7 +51,11 @@ class Actor:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(ACTORS), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.actors", *arguments],
+            cwd=TESTS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> Self:
@@ -94,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=4000, help="calls a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
     options = parser.parse_args()
     with ExitStack() as running:
         directory = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="callgate-bench-")))
@@ -104,30 +108,38 @@ def main() -> None:
         )
         tools, sink = (running.enter_context(Actor(role)) for role in ("tool-server", "sink"))
         tools_port, sink_port = str(tools.said()["port"]), str(sink.said()["port"])
-        (directory / "policy.yaml").write_text(POLICY)
-        config = directory / "callgate.yaml"
-        config.write_text(
+        configs = [directory / name / "callgate.yaml" for name in ("recorded", "unrecorded")]
+        text = (
             f"listen: 127.0.0.1:0\nworkload_api: {api.endpoint('gate')}\nissuer: https://gate.acme.test\n"
             f"policy: policy.yaml\nadmin: {{listen: '127.0.0.1:0'}}\n"
             f"servers:\n  ledger: {{url: 'http://127.0.0.1:{tools_port}/mcp'}}\n"
+            f"audit: {{folder: audit}}\n"
             f"telemetry: {{otlp: 'http://127.0.0.1:{sink_port}'}}\n"
             f"limits: {{requests_per_connection: 1000000, idle_s: 600}}\n"
         )
-        gate = running.enter_context(Actor("gate", str(config)))
+        for config in configs:
+            config.parent.mkdir()
+            config.with_name("policy.yaml").write_text(POLICY)
+            config.write_text(text)
+        gate = running.enter_context(Actor("gate", str(configs[0])))
+        bare = running.enter_context(Actor("gate-unrecorded", str(configs[1])))
         plain = running.enter_context(Actor("forwarder", api.endpoint("gate"), tools_port))
         servers = {
             "callgate, the full path": (gate, int(str(gate.said()["port"]))),
+            "callgate, nothing on record": (bare, int(str(bare.said()["port"]))),
             "plain trio + h11 forwarder": (plain, int(str(plain.said()["port"]))),
         }
-        found: dict[str, list[Round]] = {name: [] for name in servers}
-        print(f"{options.connections} connections, {options.calls} calls a round, {options.rounds} rounds, by turns")
-        print(f"{'':<34}{'CPU µs':>10}{'calls/s':>10}{'p50 µs':>10}{'p99 µs':>10}")
-        for number in range(options.rounds):
-            for name, (server, port) in servers.items():
-                found[name].append(measure(server, api.endpoint("agent"), port, options.connections, options.calls))
-                print(f"  round {number + 1}, {name}", file=sys.stderr)
-        for name, rounds in found.items():
-            print(row(name, rounds))
+        for connections in options.connections:
+            print(f"{connections} connections, {options.calls} calls a round, {options.rounds} rounds, by turns")
+            print(f"{'':<34}{'CPU µs':>10}{'calls/s':>10}{'p50 µs':>10}{'p99 µs':>10}")
+            found: dict[str, list[Round]] = {name: [] for name in servers}
+            for number in range(options.rounds):
+                for name, (server, port) in servers.items():
+                    found[name].append(measure(server, api.endpoint("agent"), port, connections, options.calls))
+                    print(f"  round {number + 1}, {name}", file=sys.stderr)
+            for name, rounds in found.items():
+                print(row(name, rounds))
+            report_record(*(found[name] for name in list(servers)[:2]))
         alone = {name: measure(server, api.endpoint("agent"), port, 1, 500) for name, (server, port) in servers.items()}
         for name, one in alone.items():
             print(row(f"{name[:18]}…, alone", [one]))
@@ -135,6 +147,16 @@ def main() -> None:
         report_stages(gate.said())
     sys.stdout.flush()
     subprocess.run([sys.executable, str(DECISIONS)], check=True)
+
+
+def report_record(recorded: list[Round], bare: list[Round]) -> None:
+    """What the durable record adds, round by round: both of a round ran one after the other."""
+    pairs = list(zip(recorded, bare, strict=True))
+    cpu_us = statistics.median(a.cpu_us - b.cpu_us for a, b in pairs)
+    p99_us = statistics.median(a.p99_us - b.p99_us for a, b in pairs)
+    print(
+        f"the durable record adds, at the median of the rounds: {cpu_us:+.0f} µs CPU a call, {p99_us:+.0f} µs to p99\n"
+    )
 
 
 def report_stages(said: dict[str, object]) -> None:

@@ -213,7 +213,7 @@ def test_refuses_to_start_with_mistakes_in_its_files_and_names_them_all(tmp_path
     assert (done.returncode, done.stdout) == (1, "")
     lines = done.stderr.splitlines()
     places = [":".join(line.split(":")[:2]) for line in lines]
-    assert places == [f"{config}:8", f"{config}:9", f"{tmp_path}/policy.yaml:7", f"{tmp_path}/policy.yaml:15"], lines
+    assert places == [f"{config}:9", f"{config}:10", f"{tmp_path}/policy.yaml:7", f"{tmp_path}/policy.yaml:15"], lines
     assert "https://" in lines[0]
     assert "colour" in lines[1]
     assert "leger" in lines[2]

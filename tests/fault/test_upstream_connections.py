@@ -236,10 +236,11 @@ async def test_a_handshake_that_does_not_come_about_is_given_up(tmp_path: Path) 
 
 def test_plain_http_to_another_machine_is_refused_at_the_start() -> None:
     text = (
-        "listen: 127.0.0.1:0\nissuer: https://gate.acme.test\npolicy: policy.yaml\nservers:\n  ledger: {{url: '{}'}}\n"
+        "listen: 127.0.0.1:0\nissuer: https://gate.acme.test\npolicy: policy.yaml\naudit: {{}}\n"
+        "servers:\n  ledger: {{url: '{}'}}\n"
     )
     for url in ("http://ledger.acme.test/mcp", "http://192.0.2.7:8080/mcp", "http://[2001:db8::7]/mcp"):
         problems = load_config(text.format(url), "callgate.yaml")
         assert isinstance(problems, tuple)
         (problem,) = problems
-        assert (problem.line, "https://" in problem.message) == (5, True)
+        assert (problem.line, "https://" in problem.message) == (6, True)

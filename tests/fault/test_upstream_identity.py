@@ -83,7 +83,7 @@ async def assert_not_spoken_to(at: Scene, detail: str) -> None:
     assert at.upstream.requests == []
     assert at.upstream.connections == 2
     for trace in await at.gate.traces_when(2):
-        assert trace.path[-3:] == ("mint=ok", "forward=failed:upstream_identity", "respond=ok")
+        assert trace.path[-4:] == ("mint=ok", "record=ok", "forward=failed:upstream_identity", "respond=ok")
         assert trace.records[-2].detail.startswith(detail)
 
 

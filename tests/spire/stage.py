@@ -10,6 +10,8 @@ from pathlib import Path
 
 import trio
 
+from callgate.addresses import Url
+from callgate.audit.keys import make_key
 from callgate.dev.demo import AUDIENCE, GATE_ID, ISSUER, POLICY
 from spire.workloads import GATE, LEDGER, Json, Spire, Workload, running
 from support.collector import Collector, ReceivedSpan
@@ -34,11 +36,12 @@ servers:
     url: https://127.0.0.1:{ledger_port}/mcp
     identity: {ledger_id}
     token: {{audience: "{audience}", ttl: 20s, list_scopes: granted}}
+audit: {{folder: audit}}
 telemetry: {{otlp: "{otlp}"}}
 """
 
 _READ = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok")
-ALLOWED = (*_READ, "decide=ok", "mint=ok", "forward=ok", "respond=ok")
+ALLOWED = (*_READ, "decide=ok", "mint=ok", "record=ok", "forward=ok", "respond=ok")
 """The decision path of a call that came through."""
 
 StepSpec = tuple[str, Mapping[str, object]] | None
@@ -111,6 +114,7 @@ def _write_files(directory: Path, ledger_port: int, otlp: str) -> Path:
         CONFIG.format(issuer=ISSUER, audience=AUDIENCE, ledger_id=LEDGER_ID, ledger_port=ledger_port, otlp=otlp)
     )
     (directory / "policy.yaml").write_text(POLICY)
+    make_key(directory / "audit" / "key.pem", f"{Url.parse(ISSUER).authority}/audit")
     return config
 
 

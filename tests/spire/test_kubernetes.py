@@ -57,12 +57,26 @@ def test_ports_and_probe_scheme_are_those_of_the_configuration() -> None:
     assert gate_container()["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
 
 
+def test_the_log_is_on_a_volume_that_outlives_the_pod_and_that_no_other_pod_has() -> None:
+    folder = gate_config().audit.folder
+    [mount] = [one for one in gate_container()["volumeMounts"] if folder.startswith(f"{one['mountPath']}/")]
+    pod = objects("gate.yaml")["Deployment", "gate"]["spec"]["template"]["spec"]
+    [volume] = [one for one in pod["volumes"] if one["name"] == mount["name"]]
+    claim = objects("gate.yaml")["PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    [maker] = pod["initContainers"]
+    assert mount in maker["volumeMounts"]
+    assert f"test -e {folder}/key.pem ||" in maker["command"][-1]
+
+
 def test_the_container_may_do_nothing_it_does_not_need() -> None:
     pod = objects("gate.yaml")["Deployment", "gate"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["automountServiceAccountToken"] is False
-    assert gate_container()["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for container in (gate_container(), *pod["initContainers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }

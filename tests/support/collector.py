@@ -7,18 +7,20 @@ import gzip
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self, TypeVar
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -54,6 +56,19 @@ class ReceivedSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceivedLog:
+    """A log record as it came over the wire; `event` is its event name."""
+
+    event: str
+    body: str
+    at_ns: int
+    observed_ns: int
+    severity: tuple[int, str]
+    attributes: dict[str, Value]
+    resource: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a collector says to one request."""
 
@@ -75,13 +90,23 @@ class ReceivedRequest:
 class Collector:
     """`with Collector() as collector:` gives `collector.url`, which ends with the port.
 
-    `answers` are given one after the other, and then `status`; `tls` makes it an https collector.
+    `answers` are given one after the other, and then `status`; `tls` makes it an https collector.  `without`: paths
+    that are not found, as `/v1/logs` is where a collector takes traces alone.
     """
 
-    def __init__(self, *, status: int = 200, answers: Sequence[Answer] = (), tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        status: int = 200,
+        answers: Sequence[Answer] = (),
+        tls: ssl.SSLContext | None = None,
+        without: Collection[str] = (),
+    ) -> None:
         self._arrival = threading.Condition()
         self._spans: list[ReceivedSpan] = []
         self._metrics: list[Metric] = []
+        self._logs: list[ReceivedLog] = []
+        self._without = without
         self._raw: list[bytes] = []
         self._requests = 0
         self._received: list[ReceivedRequest] = []
@@ -117,6 +142,12 @@ class Collector:
             return tuple(self._metrics)
 
     @property
+    def logs(self) -> Sequence[ReceivedLog]:
+        """What came so far."""
+        with self._arrival:
+            return tuple(self._logs)
+
+    @property
     def raw(self) -> bytes:
         """Every body that came, one after the other, to look for what must not be in it."""
         with self._arrival:
@@ -131,6 +162,10 @@ class Collector:
     def wait_for_spans(self, count: int, timeout_s: float = 10.0) -> Sequence[ReceivedSpan]:
         """Block until `count` spans came.  Raises AssertionError where they do not."""
         return self._wait(lambda: len(self._spans) >= count, lambda: tuple(self._spans), timeout_s)
+
+    def wait_for_logs(self, count: int, timeout_s: float = 10.0) -> Sequence[ReceivedLog]:
+        """Block until `count` log records came."""
+        return self._wait(lambda: len(self._logs) >= count, lambda: tuple(self._logs), timeout_s)
 
     def wait_for_trace(self, trace_id: int, timeout_s: float = 10.0) -> Sequence[ReceivedSpan]:
         """Block until the spans of one trace came; the gate sends them together."""
@@ -165,10 +200,14 @@ class Collector:
             self._received.append(request)
             self._raw.append(body)
             answer = self._answers.pop(0) if self._answers else Answer(self.status)
+            if request.target in self._without:
+                answer = Answer(404)
             if answer.status == 200 and request.target == "/v1/traces":
                 self._spans += _spans_in(ExportTraceServiceRequest.FromString(body))
             elif answer.status == 200 and request.target == "/v1/metrics":
                 self._metrics += _metrics_in(ExportMetricsServiceRequest.FromString(body))
+            elif answer.status == 200 and request.target == "/v1/logs":
+                self._logs += _logs_in(ExportLogsServiceRequest.FromString(body))
             self._arrival.notify_all()
             return answer
 
@@ -285,6 +324,27 @@ def _spans_in(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
 
 def _metrics_in(request: ExportMetricsServiceRequest) -> list[Metric]:
     return [metric for group in request.resource_metrics for scope in group.scope_metrics for metric in scope.metrics]
+
+
+def _logs_in(request: ExportLogsServiceRequest) -> list[ReceivedLog]:
+    return [
+        _log(record, _values(group.resource.attributes))
+        for group in request.resource_logs
+        for scope in group.scope_logs
+        for record in scope.log_records
+    ]
+
+
+def _log(record: LogRecord, resource: dict[str, Value]) -> ReceivedLog:
+    return ReceivedLog(
+        event=record.event_name,
+        body=record.body.string_value,
+        at_ns=record.time_unix_nano,
+        observed_ns=record.observed_time_unix_nano,
+        severity=(record.severity_number, record.severity_text),
+        attributes=_values(record.attributes),
+        resource=resource,
+    )
 
 
 def _received(span: Span, resource: dict[str, Value]) -> ReceivedSpan:

@@ -55,6 +55,12 @@ _DETAILS: dict[Stage, dict[str, AttributeValue]] = {
         names.CLAIM_EXP: START_NS // 1_000_000_000 + 20,
         names.CLAIM_JTI: "b7Vq0pX1Qd6",
     },
+    Stage.RECORD: {
+        names.AUDIT_ORIGIN: "gate.acme.test/audit",
+        names.AUDIT_SEQUENCE: 4711,
+        names.AUDIT_SESSION: "5e5e5e5e5e5e5e5e",
+        names.AUDIT_RECORD: "digest",
+    },
     Stage.FORWARD: {
         names.SERVER_ADDRESS: "ledger.acme.test",
         names.SERVER_PORT: 8443,

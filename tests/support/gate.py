@@ -3,12 +3,17 @@
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 
 import trio
 
+from callgate.audit.checkpoint import VerifierKey
+from callgate.audit.keys import make_key
+from callgate.audit.places import Places
+from callgate.audit.verify import verify
 from callgate.config import Config, load_config
 from callgate.dev.agent import agent_context
 from callgate.dev.identity import workload_identity
@@ -79,6 +84,7 @@ class Gate:
     service: Service
     addresses: Addresses
     api: DevWorkloadApi
+    log_folder: Path
     traces: list[DecisionTrace] = field(default_factory=list)
     recorded: trio.Event = field(default_factory=trio.Event)
 
@@ -129,13 +135,14 @@ def config_of(
     admin: str = "127.0.0.1:0",
     issuer: str = ISSUER,
     server: Mapping[str, str] | None = None,
+    audit: str = "folder: audit",
     more: str = "",
 ) -> Config:
     """A configuration with one tool server, `ledger`."""
     lines = "".join(f"    {key}: {value}\n" for key, value in (server or {}).items())
     text = (
         f"listen: {listen}\nworkload_api: {endpoint}\nissuer: {issuer}\npolicy: policy.yaml\n"
-        f"admin: {{listen: '{admin}'}}\n"
+        f"admin: {{listen: '{admin}'}}\naudit: {{{audit}}}\n"
         f"servers:\n  ledger:\n    url: {upstream_url}\n{lines}{more}"
     )
     config = load_config(text, "callgate.yaml")
@@ -174,18 +181,29 @@ async def running_gate(
     admin: str = "127.0.0.1:0",
     issuer: str = ISSUER,
     server: Mapping[str, str] | None = None,
+    audit: str = "folder: audit",
     more: str = "",
     record: Callable[[DecisionTrace], None] | None = None,
     shadow: Policy | PolicySource | None = None,
+    home: Path | None = None,
 ) -> AsyncIterator[Gate]:
-    """A gate with an identity, listening; stopped in good order at the end."""
+    """A gate with an identity, listening; stopped in good order at the end.
+
+    `home`: the folder that its log is in, to begin again where another gate stopped.
+    """
     api = DevWorkloadApi(directory / "spiffe", WORKLOADS, ttl_s=ttl_s, dns_names={"gate": ["localhost"]})
     with api:
         config = config_of(
-            upstream_url, endpoint=api.endpoint("gate"), admin=admin, issuer=issuer, server=server, more=more
+            upstream_url,
+            endpoint=api.endpoint("gate"),
+            admin=admin,
+            issuer=issuer,
+            server=server,
+            audit=audit,
+            more=more,
         )
         given = policy_of(policy, config.servers) if isinstance(policy, str) else policy
-        async with starting_gate(api, config, given, clock, record, shadow) as gate:
+        async with starting_gate(api, config, given, clock, record, shadow, home) as gate:
             with trio.fail_after(10):
                 await gate.service.wait_ready()
             yield gate
@@ -199,8 +217,13 @@ async def starting_gate(
     clock: Clock | None = None,
     record: Callable[[DecisionTrace], None] | None = None,
     shadow: Policy | PolicySource | None = None,
+    home: Path | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate that listens, whether or not it has an identity yet; stopped in good order at the end."""
+    home = home or Path(mkdtemp(prefix="gate-", dir=api.directory.parent))
+    log_folder = home / config.audit.folder
+    with suppress(FileExistsError):
+        make_key(Path(Places(log_folder).key), config.audit.origin)
     gate: Gate
 
     def take(trace: DecisionTrace) -> None:
@@ -208,11 +231,22 @@ async def starting_gate(
         if record is not None:
             record(trace)
 
-    service = Service(config, policy, take, clock, shadow=shadow)
+    service = Service(config, policy, take, clock, shadow=shadow, folder=home)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(service.run)
-        gate = Gate(service, addresses, api)
+        gate = Gate(service, addresses, api, log_folder)
         yield gate
         service.stop()
     broken = [trace.path for trace in gate.traces if not is_whole(trace)]
     assert not broken, broken
+    assert_on_record(gate)
+
+
+def assert_on_record(gate: Gate) -> None:
+    """Whether the log that the gate left is whole, and tells of each of its requests once."""
+    key = VerifierKey.parse(Path(Places(gate.log_folder).public_key).read_text(encoding="ascii"))
+    verdict = verify(gate.log_folder, key)
+    assert verdict.is_whole, [str(finding) for finding in verdict.findings]
+    log = gate.service.log
+    told = sum(log.records[kind] for kind in ("intent", "refusal", "absorbed")) + log.summarised
+    assert told == len(gate.traces), (dict(log.records), log.summarised, len(gate.traces))

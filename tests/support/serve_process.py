@@ -19,9 +19,11 @@ from typing import Any
 
 import trio
 
+from callgate.audit.keys import make_key
 from support.gate import ISSUER, POLICY
 from support.tls_agent import PATIENCE_S
 
+LOG_ORIGIN = "gate.acme.test/audit"
 CALLGATE = Path(sys.executable).with_name("callgate")
 # A start takes a second or two of processor time, which a loaded machine does not have at once.
 START_S = 60.0
@@ -97,23 +99,33 @@ class ServeProcess:
             self.output += received
 
 
-def write_files(folder: Path, endpoint: str, upstream_url: str, more: str = "", policy: str = POLICY) -> Path:
-    """callgate.yaml and its policy; returns the path of the first."""
+def write_files(
+    folder: Path, endpoint: str, upstream_url: str, more: str = "", policy: str = POLICY, audit: str = ""
+) -> Path:
+    """callgate.yaml, its policy and the log's key; returns the path of the first."""
     path = folder / "callgate.yaml"
     path.write_text(
-        f"listen: 127.0.0.1:0\nworkload_api: {endpoint}\nissuer: {ISSUER}\npolicy: policy.yaml\n"
+        f"listen: 127.0.0.1:0\nworkload_api: {endpoint}\nissuer: {ISSUER}\npolicy: policy.yaml\naudit: {{{audit}}}\n"
         f"admin: {{listen: '127.0.0.1:0'}}\nservers:\n  ledger:\n    url: {upstream_url}\n{more}"
     )
     (folder / "policy.yaml").write_text(policy)
+    if not (folder / "audit" / "key.pem").exists():
+        make_key(folder / "audit" / "key.pem", LOG_ORIGIN)
     return path
 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, endpoint: str, upstream_url: str, more: str = "", env: Mapping[str, str] | None = None
+    folder: Path,
+    endpoint: str,
+    upstream_url: str,
+    more: str = "",
+    env: Mapping[str, str] | None = None,
+    *,
+    audit: str = "",
 ) -> AsyncIterator[ServeProcess]:
     """Start it; at the end it must be over, or it is killed."""
-    command = [str(CALLGATE), "serve", "-c", str(write_files(folder, endpoint, upstream_url, more))]
+    command = [str(CALLGATE), "serve", "-c", str(write_files(folder, endpoint, upstream_url, more, audit=audit))]
     run = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, env=env)
     async with trio.open_nursery() as nursery:
         gate = ServeProcess(await nursery.start(run))

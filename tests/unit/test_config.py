@@ -19,9 +19,11 @@ servers:
     identity: spiffe://acme.test/tools/ledger
     token: {audience: https://ledger.acme.test/mcp, ttl: 20s}
 telemetry: {otlp: http://127.0.0.1:4318}
+audit: {folder: audit}
 """
 LEAST = (
     "listen: 127.0.0.1:8443\nissuer: http://127.0.0.1:8444\npolicy: p.yaml\nservers: {a: {url: https://a.test/mcp}}\n"
+    "audit: {}\n"
 )
 
 
@@ -236,31 +238,31 @@ def test_refuses_with_place_and_words(old: str, new: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("listn: x", "c.yaml:11:1: unknown key 'listn'; did you mean 'listen'?"),
-        ("limits: {max_conections: 1}", "c.yaml:11:10: unknown key 'max_conections'; did you mean 'max_connections'?"),
-        ("limits: {max_connections: 0}", "c.yaml:11:27: max_connections must be at least 1"),
-        ("limits: {max_connections: 1.5}", "c.yaml:11:27: max_connections must be a whole number, not the number 1.5"),
-        ("limits: {max_connections: '5'}", "c.yaml:11:27: max_connections must be a whole number, not the text '5'"),
-        ("limits: {max_connections: true}", "c.yaml:11:27: max_connections must be a whole number, not true"),
-        ("limits: {max_body_bytes: 1MiB}", "c.yaml:11:26: max_body_bytes must be a whole number, not the text '1MiB'"),
-        ("limits: {max_body_bytes: 10}", "c.yaml:11:26: max_body_bytes must be at least 1024"),
-        ("limits: {idle_s: 0}", "c.yaml:11:18: idle_s must be more than 0"),
-        ("limits: {idle_s: -1}", "c.yaml:11:18: idle_s must be more than 0"),
-        ("limits: {idle_s: 1e9}", "c.yaml:11:18: idle_s must be at most 604800"),
-        ("limits: {idle_s: 15s}", "c.yaml:11:18: idle_s must be a number, not the text '15s'"),
-        ("limits: []", "c.yaml:11:9: limits must be a mapping of keys to values, not a list"),
-        ("admin: {listen: 0.0.0.0:8443}", "c.yaml:11:8: admin must listen elsewhere than the gate itself"),
-        ("admin: {listen: nowhere}", "c.yaml:11:17: listen must name a port"),
-        ("admin: {tls: on}", "c.yaml:11:14: tls must be 'svid' or 'off'"),
-        ("authorities: []", "c.yaml:11:14: authorities must not be an empty list"),
-        ("authorities: ['*.acme.test']", "c.yaml:11:15: authorities[0] must have a host name"),
-        ("authorities: [Gate.test]", "c.yaml:11:15: authorities[0] must have its host in lower case"),
-        ("allowed_origins: ['*']", "c.yaml:11:19: allowed_origins[0] must be a URL that starts with"),
-        ("allowed_origins: ['null']", "c.yaml:11:19: allowed_origins[0] must be a URL that starts with"),
-        ("allowed_origins: ['https://a.test/']", "c.yaml:11:19: allowed_origins[0] must be an origin"),
-        ("allowed_origins: ['https://a.test:443']", "c.yaml:11:19: allowed_origins[0] must be an origin"),
-        ("svid_hint: ''", "c.yaml:11:12: svid_hint must not be empty"),
-        ("approvals: {}", "c.yaml:11:1: unknown key 'approvals'"),
+        ("listn: x", "c.yaml:12:1: unknown key 'listn'; did you mean 'listen'?"),
+        ("limits: {max_conections: 1}", "c.yaml:12:10: unknown key 'max_conections'; did you mean 'max_connections'?"),
+        ("limits: {max_connections: 0}", "c.yaml:12:27: max_connections must be at least 1"),
+        ("limits: {max_connections: 1.5}", "c.yaml:12:27: max_connections must be a whole number, not the number 1.5"),
+        ("limits: {max_connections: '5'}", "c.yaml:12:27: max_connections must be a whole number, not the text '5'"),
+        ("limits: {max_connections: true}", "c.yaml:12:27: max_connections must be a whole number, not true"),
+        ("limits: {max_body_bytes: 1MiB}", "c.yaml:12:26: max_body_bytes must be a whole number, not the text '1MiB'"),
+        ("limits: {max_body_bytes: 10}", "c.yaml:12:26: max_body_bytes must be at least 1024"),
+        ("limits: {idle_s: 0}", "c.yaml:12:18: idle_s must be more than 0"),
+        ("limits: {idle_s: -1}", "c.yaml:12:18: idle_s must be more than 0"),
+        ("limits: {idle_s: 1e9}", "c.yaml:12:18: idle_s must be at most 604800"),
+        ("limits: {idle_s: 15s}", "c.yaml:12:18: idle_s must be a number, not the text '15s'"),
+        ("limits: []", "c.yaml:12:9: limits must be a mapping of keys to values, not a list"),
+        ("admin: {listen: 0.0.0.0:8443}", "c.yaml:12:8: admin must listen elsewhere than the gate itself"),
+        ("admin: {listen: nowhere}", "c.yaml:12:17: listen must name a port"),
+        ("admin: {tls: on}", "c.yaml:12:14: tls must be 'svid' or 'off'"),
+        ("authorities: []", "c.yaml:12:14: authorities must not be an empty list"),
+        ("authorities: ['*.acme.test']", "c.yaml:12:15: authorities[0] must have a host name"),
+        ("authorities: [Gate.test]", "c.yaml:12:15: authorities[0] must have its host in lower case"),
+        ("allowed_origins: ['*']", "c.yaml:12:19: allowed_origins[0] must be a URL that starts with"),
+        ("allowed_origins: ['null']", "c.yaml:12:19: allowed_origins[0] must be a URL that starts with"),
+        ("allowed_origins: ['https://a.test/']", "c.yaml:12:19: allowed_origins[0] must be an origin"),
+        ("allowed_origins: ['https://a.test:443']", "c.yaml:12:19: allowed_origins[0] must be an origin"),
+        ("svid_hint: ''", "c.yaml:12:12: svid_hint must not be empty"),
+        ("approvals: {}", "c.yaml:12:1: unknown key 'approvals'"),
     ],
 )
 def test_refuses_further_key_with_place_and_words(more: str, problem: str) -> None:
@@ -296,7 +298,7 @@ def test_refuses_identity_for_a_server_without_tls() -> None:
 
 
 def test_refuses_configuration_without_servers() -> None:
-    assert problems("listen: 0.0.0.0:1\nissuer: https://g.test\npolicy: p\nservers: {}\n") == [
+    assert problems("listen: 0.0.0.0:1\nissuer: https://g.test\npolicy: p\nservers: {}\naudit: {}\n") == [
         "c.yaml:4:10: servers must not be empty"
     ]
 
@@ -324,7 +326,7 @@ def test_refuses_malformed_timeouts(timeouts: str, problem: str) -> None:
 
 
 def test_tells_of_all_faults_at_once() -> None:
-    text = "listen: x\nissuer: http://a.test\npolicy: p\nservers:\n  a: {url: x}\n  b: {url: https://b.test, a: 1}\nc: 1\nc: 2\n"
+    text = "listen: x\nissuer: http://a.test\npolicy: p\nservers:\n  a: {url: x}\n  b: {url: https://b.test, a: 1}\nc: 1\nc: 2\naudit: {}\n"
 
     assert [found.split(": ")[0] for found in problems(text)] == [
         "c.yaml:1:9",
@@ -338,10 +340,10 @@ def test_tells_of_all_faults_at_once() -> None:
 
 def test_outline_tells_what_it_can_of_a_refused_file() -> None:
     refused = changed("0.0.0.0:8443", "x") + "shadow_policy: [next, more.yaml]\n"
-    assert outline(refused, "c.yaml") == (("policy.yaml",), ("next", "more.yaml"), frozenset({"ledger"}))
-    assert outline("policy: 5\nservers: []\n", "c.yaml") == ((), (), None)
-    assert outline("[]", "c.yaml") == ((), (), None)
-    assert outline("a: [", "c.yaml") == ((), (), None)
+    assert outline(refused, "c.yaml") == (("policy.yaml",), ("next", "more.yaml"), frozenset({"ledger"}), False)
+    assert outline("policy: 5\nservers: []\n", "c.yaml") == ((), (), None, True)
+    assert outline("[]", "c.yaml") == ((), (), None, True)
+    assert outline("a: [", "c.yaml") == ((), (), None, True)
 
 
 def test_a_policy_may_be_several_files_and_folders() -> None:

@@ -5,7 +5,10 @@ from callgate.limits.admission import ServerLimits
 from callgate.limits.breaker import BreakerLimits
 from callgate.limits.rates import Rate
 
-START = "listen: 127.0.0.1:8443\nissuer: http://127.0.0.1:8444\npolicy: p.yaml\nservers:\n  a:\n    url: https://a.test/mcp\n"
+START = (
+    "listen: 127.0.0.1:8443\nissuer: http://127.0.0.1:8444\npolicy: p.yaml\naudit: {folder: audit}\n"
+    "servers:\n  a:\n    url: https://a.test/mcp\n"
+)
 
 
 def limits(lines: str = "") -> ServerLimits:
@@ -61,19 +64,19 @@ def test_limits_of_a_server_have_a_reason_for_each_default() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("rate: {per: 1s}", "c.yaml:7:5: key 'calls' is missing in rate"),
-        ("rate: {calls: 5}", "c.yaml:7:5: key 'per' is missing in rate"),
-        ("rate: {calls: 0, per: 1s}", "c.yaml:7:19: calls must be at least 1"),
-        ("rate: {calls: 1000001, per: 1s}", "c.yaml:7:19: calls must be at most 1000000"),
-        ("rate: {calls: 5, per: 60}", "c.yaml:7:27: per must be a duration such as '10s', '5m' or '8h'"),
-        ("rate: {calls: 5, per: 25h}", "c.yaml:7:27: per must be at most 24h"),
-        ("rate: {calls: 5, per: 1s, burst: 0}", "c.yaml:7:38: burst must be at least 1"),
-        ("rate_per_workload: {call: 5, calls: 5, per: 1s}", "c.yaml:7:25: unknown key 'call'; did you mean 'calls'?"),
-        ("max_concurrent: 0", "c.yaml:7:21: max_concurrent must be at least 1"),
-        ("breaker: {failures: 0}", "c.yaml:7:25: failures must be at least 1"),
-        ("breaker: {open: 0s}", "c.yaml:7:21: open must be a duration such as '10s', '5m' or '8h'"),
-        ("breaker: {open: 2h}", "c.yaml:7:21: open must be at most 3600"),
-        ("rate:", "c.yaml:7:10: rate is empty; give it a value or leave it out"),
+        ("rate: {per: 1s}", "c.yaml:8:5: key 'calls' is missing in rate"),
+        ("rate: {calls: 5}", "c.yaml:8:5: key 'per' is missing in rate"),
+        ("rate: {calls: 0, per: 1s}", "c.yaml:8:19: calls must be at least 1"),
+        ("rate: {calls: 1000001, per: 1s}", "c.yaml:8:19: calls must be at most 1000000"),
+        ("rate: {calls: 5, per: 60}", "c.yaml:8:27: per must be a duration such as '10s', '5m' or '8h'"),
+        ("rate: {calls: 5, per: 25h}", "c.yaml:8:27: per must be at most 24h"),
+        ("rate: {calls: 5, per: 1s, burst: 0}", "c.yaml:8:38: burst must be at least 1"),
+        ("rate_per_workload: {call: 5, calls: 5, per: 1s}", "c.yaml:8:25: unknown key 'call'; did you mean 'calls'?"),
+        ("max_concurrent: 0", "c.yaml:8:21: max_concurrent must be at least 1"),
+        ("breaker: {failures: 0}", "c.yaml:8:25: failures must be at least 1"),
+        ("breaker: {open: 0s}", "c.yaml:8:21: open must be a duration such as '10s', '5m' or '8h'"),
+        ("breaker: {open: 2h}", "c.yaml:8:21: open must be at most 3600"),
+        ("rate:", "c.yaml:8:10: rate is empty; give it a value or leave it out"),
     ],
 )
 def test_refuses_limits_that_say_nothing_or_too_much(line: str, told: str) -> None:

@@ -11,6 +11,7 @@ listen: 127.0.0.1:8443
 issuer: https://gate.acme.test
 policy: p.yaml
 servers: {a: {url: https://a.test/mcp}}
+audit: {folder: audit}
 """
 LEAST = "users:\n  issuers:\n    - issuer: https://login.acme.test\n"
 

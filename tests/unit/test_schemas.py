@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
-from callgate import config
+from callgate import config, config_audit, config_values
 from callgate.cli import main
 from callgate.policy import model, moments
 from callgate.policy.model import POLICY_LIMITS, PolicyFile, cross_check
 from callgate.policy.scenario import ScenarioFile
 from callgate.policy.situation import DeniedEvent, Event, Workload
-from callgate.schemas import FORMATS, keys_of, read_words, schema_of, schema_text
-from callgate.yaml_model import Seconds, read_model
+from callgate.schemas import FORMATS, SCHEMAS, keys_of, read_words, schema_of, schema_text
+from callgate.yaml_model import LongSeconds, Seconds, read_model
 from callgate.yaml_strict import Document, YamlValue, load
 
 ROOT = Path(__file__).parents[2]
@@ -43,10 +43,23 @@ servers:
     identity: spiffe://acme.test/tools/ledger
     token: {audience: "urn:acme:ledger", ttl: 20s, typ: JWT, list_scopes: granted}
     timeouts: {connect: 1s, first_byte: 2m, total: 1h}
+    record: none
 users:
   audience: https://gate.acme.test
   issuers: [{issuer: https://id.acme.test/realm, jwks_uri: "https://id.acme.test/keys?v=1", algorithms: [ES256]}]
 telemetry: {otlp: "http://127.0.0.1:4318", service_name: gate}
+audit:
+  folder: /var/lib/callgate/audit
+  key: /etc/callgate/audit.pem
+  origin: gate-1.acme.test/audit
+  record: full
+  recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p, auditors.txt]
+  checkpoint_to: [/mnt/other/checkpoint, https://witness.acme.test/callgate]
+  segment_bytes: 1048576
+  segment_age: 8h
+  keep_content: 30d
+  keep_content_bytes: 1073741824
+  refusals_per_second: 10
 limits: {drain_s: 0.5, max_connections: 5}
 """
 POLICY = """\
@@ -69,6 +82,7 @@ grants:
     scopes: [ledger.read, "ledger.account:{args.account.id}:{caller.path[0]}"]
     ttl: 10s
     limit: {calls: 5, per: 1m}
+    record: full
 denials:
   - {id: b, server: ledger, tools: ["*"], users: {any: true}, between: {days: [sat]}}
 """
@@ -220,9 +234,9 @@ def test_each_example_names_its_schema_for_editors(path: Path) -> None:
     assert Draft202012Validator(schema).is_valid(value_of(path.read_text()))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_published_schemas_are_those_of_the_code(name: str) -> None:
-    assert (ROOT / "docs" / "reference" / FORMATS[name].filename).read_text() == schema_text(name)
+    assert (ROOT / "docs" / "reference" / SCHEMAS[name]).read_text() == schema_text(name)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +257,12 @@ def test_published_schemas_are_those_of_the_code(name: str) -> None:
         ("config", "algorithms: [ES256]", "algorithms: [HS256]"),
         ("config", "drain_s: 0.5", "drain_s: 0"),
         ("config", "drain_s: 0.5", "drain_s: 1s"),
+        ("config", "audit:\n", "audit:\n  foldr: x\n"),
+        ("config", "record: full", "record: all"),
+        ("config", "origin: gate-1", "origin: gate+1"),
+        ("config", "recipients: [age1", "recipients: age1"),
+        ("config", "segment_age: 8h", "segment_age: 8d"),
+        ("config", "keep_content: 30d", "keep_content: 30"),
         ("config", "max_connections: 5", "max_connections: 5.5"),
         ("config", "max_connections: 5", "max_connections: null"),
         ("config", "unix:///run/spire/agent.sock", "/run/spire/agent.sock"),
@@ -278,7 +298,7 @@ def test_published_schemas_are_those_of_the_code(name: str) -> None:
         ("policy", "shadow: true", "shadow: 'true'"),
         ("policy", "shadow: true", "approval: {by: [ann]}"),
         ("policy", "shadow: true", "mask: [iban]"),
-        ("policy", "shadow: true", "record: call"),
+        ("policy", "record: full", "record: all"),
         ("policy", "tags: [reads_private]", "tags: [Private]"),
         ("policy-test", "policy: policy.yaml\n", ""),
         ("policy-test", "reason: no_grant", "reason: no_grants"),
@@ -299,6 +319,7 @@ def test_refuses_what_the_reading_refuses(name: str, old: str, new: str) -> None
 
 TYPES: dict[str, tuple[Any, list[str]]] = {
     "duration": (Seconds, ["10s", "5m", "8h", "9999999h"]),
+    "long duration": (LongSeconds, ["90d", "12h", "9999999d"]),
     "moment": (moments.Moment, ["2026-12-31T18:00:00Z", "2026-12-31t18:00:00+01:00"]),
     "hours": (moments.Hours, ["08:00-18:00", "22:00-24:00"]),
     "zone": (moments.Zone, ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+1"]),
@@ -310,20 +331,30 @@ TYPES: dict[str, tuple[Any, list[str]]] = {
     "scope": (model.Scope, ["ledger.read", "a:{args.x.y}:{caller.path[1]}", "tool:x", "mcp.x", "a:{tool.name}"]),
     "tag": (model.Tag, ["reads_private", "a" * 63]),
     "token seconds": (model.TokenSeconds, ["5s", "60s", "1m"]),
-    "listen": (config.ListenAddress, ["0.0.0.0:8443", "[::]:0", "gate.acme.test:65535", "[::ffff:1.2.3.4]:1"]),
-    "server url": (config.ServerUrl, ["https://ledger.acme.test:8443/mcp", "http://[::1]/", "https://a"]),
-    "key url": (config.KeyUrl, ["https://id.acme.test/keys?v=1", "https://id.acme.test", "https://a?b=/c"]),
-    "issuer": (config.Issuer, ["https://gate.acme.test", "http://127.0.0.1:8444"]),
-    "origin": (config.Origin, ["https://console.acme.test", "http://localhost:3000"]),
-    "collector": (config.Collector, ["http://127.0.0.1:4318", "https://otel.acme.test/v1"]),
-    "audience": (config.Audience, ["https://ledger.acme.test/mcp", "urn:acme:ledger", "spiffe://a/b"]),
-    "authority": (config.Authority, ["gate.acme.test", "gate.acme.test:8443", "[::1]:1", "127.0.0.1"]),
+    "listen": (config_values.ListenAddress, ["0.0.0.0:8443", "[::]:0", "gate.acme.test:65535", "[::ffff:1.2.3.4]:1"]),
+    "server url": (config_values.ServerUrl, ["https://ledger.acme.test:8443/mcp", "http://[::1]/", "https://a"]),
+    "key url": (config_values.KeyUrl, ["https://id.acme.test/keys?v=1", "https://id.acme.test", "https://a?b=/c"]),
+    "issuer": (config_values.Issuer, ["https://gate.acme.test", "http://127.0.0.1:8444"]),
+    "origin": (config_values.Origin, ["https://console.acme.test", "http://localhost:3000"]),
+    "collector": (config_values.Collector, ["http://127.0.0.1:4318", "https://otel.acme.test/v1"]),
+    "audience": (config_values.Audience, ["https://ledger.acme.test/mcp", "urn:acme:ledger", "spiffe://a/b"]),
+    "log's origin": (config_audit.LogOrigin, ["gate.acme.test/audit", "a", "a" * 255]),
+    "recipient": (
+        config_audit.Recipient,
+        [
+            "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+            "auditors.txt",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOKBhKkJyHNbnKDEULtJjXkcpiiu9OBsSKTg8GVcPrSW ann",
+        ],
+    ),
+    "checkpoint's place": (config_audit.CheckpointPlace, ["/mnt/other/checkpoint", "https://witness.acme.test/c"]),
+    "authority": (config_values.Authority, ["gate.acme.test", "gate.acme.test:8443", "[::1]:1", "127.0.0.1"]),
     "workload api": (
-        config.WorkloadApi,
+        config_values.WorkloadApi,
         ["unix:///run/spire.sock", "unix:/run/x", "tcp://127.0.0.1:1", "tcp://[::1]:1"],
     ),
-    "identity": (config.ServerIdentity, ["spiffe://acme.test/tools/ledger"]),
-    "algorithm": (config.Algorithm, ["ES256", "RS256"]),
+    "identity": (config_values.ServerIdentity, ["spiffe://acme.test/tools/ledger"]),
+    "algorithm": (config_values.Algorithm, ["ES256", "RS256"]),
     "workload": (Workload, ["spiffe://acme.test/a"]),
     "event": (Event, ["ledger/get"]),
     "denied event": (DeniedEvent, ["ledger/get"]),
@@ -355,7 +386,7 @@ def test_whatever_a_pattern_refuses_the_reading_refuses_too(name: str, data: st.
     assert Draft202012Validator(adapter.json_schema()).is_valid(text)
 
 
-@pytest.mark.parametrize(("arguments", "name"), [([], "policy"), *(([name], name) for name in FORMATS)])
+@pytest.mark.parametrize(("arguments", "name"), [([], "policy"), *(([name], name) for name in SCHEMAS)])
 def test_command_prints_the_schema(arguments: list[str], name: str) -> None:
     result = CliRunner().invoke(main, ["schema", *arguments])
 

@@ -22,6 +22,7 @@ class Mark(Enum):
     APPLIES = ("●", "\x1b[1m")
     PASSES = ("○", "\x1b[2m")
     NOTE = ("·", "\x1b[2m")
+    UNKNOWN = ("?", "\x1b[33m")
     NONE = ("", "")
 
 
@@ -63,6 +64,7 @@ _STYLES = (
     "  classDef applies stroke-width:3px",
     "  classDef passes stroke-dasharray:4",
     "  classDef note stroke-dasharray:4",
+    "  classDef unknown stroke:#c90,stroke-dasharray:4",
     "  classDef none stroke-width:1px",
 )
 
@@ -97,4 +99,4 @@ def _escaped(text: str) -> str:
 
 
 # A slash is not among them: Mermaid makes links of URLs, and shapes of slashes beside brackets.
-_PLAIN = frozenset(" .,:-_=●○✓✗·…")
+_PLAIN = frozenset(" .,:-_=●○✓✗·…?")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -124,19 +124,22 @@ def _moment(text: str | None) -> float:
 def _read(path: Path | None, given: Sequence[Path]) -> _Read:
     """Raises FileProblems."""
     if path is None:
-        return _Read(None, _loaded(given, None))
+        return _Read(None, _loaded(given))
     files = open_files(path)
     config = files.config
     if given:
-        return _Read(config, _loaded(given, frozenset(config.servers)))
+        return _Read(config, _loaded(given, config))
     policies = {str(policy_files(path.parent, config.policy)): files.policy.current}
     if files.shadow is not None:
         policies[f"{policy_files(path.parent, config.shadow_policy)} (in shadow)"] = files.shadow.current
     return _Read(config, policies)
 
 
-def _loaded(paths: Sequence[Path], servers: frozenset[str] | None) -> dict[str, Policy]:
-    files = PolicyFiles(tuple(paths), servers)
+def _loaded(paths: Sequence[Path], config: Config | None = None) -> dict[str, Policy]:
+    """Against the configuration, if there is one."""
+    files = PolicyFiles(tuple(paths))
+    if config is not None:
+        files = replace(files, servers=frozenset(config.servers), has_auditors=config.has_auditors)
     policy = files.load()
     if isinstance(policy, tuple):
         raise FileProblems(policy)

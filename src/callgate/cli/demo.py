@@ -14,6 +14,8 @@ import click
 import trio
 from opentelemetry.sdk.resources import Resource
 
+from callgate.audit.checkpoint import VerifierKey
+from callgate.audit.verify import verify
 from callgate.cli.running import run
 from callgate.cli.tree import render
 from callgate.telemetry.export import Telemetry
@@ -93,11 +95,23 @@ async def _play(directory: Path, *, keep: bool, traces: bool) -> None:
             for word, trace in (("allowed", allowed), ("denied", denied)):
                 await shown.wait_for(trace)
                 telling.say(f"  {word:<8} {shown.address_of(trace)}")
+        await _tell_of_the_record(telling.say, stage)
         if keep:
             _tell_how_to_call(telling.say, stage)
             told.set()
             await trio.sleep_forever()
         telling.say("\nThe same, left running to play with: callgate demo --keep")
+
+
+async def _tell_of_the_record(say: Callable[[str], None], stage: "Stage") -> None:
+    """Verify the log as an auditor would."""
+    folder = stage.directory / stage.config.audit.folder
+    key = VerifierKey.parse((folder / "key.pub").read_text(encoding="ascii"))
+    verdict = await trio.to_thread.run_sync(verify, folder, key)
+    mark, word = ("✓", "whole") if verdict.is_whole else ("✗", "not whole")
+    say(
+        f"\n4  All of it is on record, and nobody can quietly change it.\n\n   {mark} {verdict.records} records, {word}"
+    )
 
 
 def _telemetry(otlp_url: str | None, project: str) -> Telemetry:
@@ -118,6 +132,11 @@ Everything is still running; Ctrl-C ends it.
                     uv run callgate dev call --gate {stage.api.workloads["gate"]} \\
                     {stage.url} get_invoice '{{"number": "INV-1001"}}'
   another one     the same with {stage.api.endpoint("auditor")}
+  who did what    uv run callgate log -c {stage.directory}/callgate.yaml
+  the sessions    uv run callgate session list -c {stage.directory}/callgate.yaml
+  one of them     uv run callgate session show ID -c {stage.directory}/callgate.yaml \\
+                    --identity {stage.directory}/auditor.txt
+  is it whole?    uv run callgate audit verify {stage.directory}/audit --key {stage.directory}/audit/key.pub
 Each call's decision path is printed here as it happens.
 """)
 

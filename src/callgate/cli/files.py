@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import click
 
+from callgate.audit.recipients import UnusableRecipient, load_recipients
 from callgate.config import Config, Outline, load_config, outline
 from callgate.policy_files import policy_files, read_text
 from callgate.policy_source import PolicySource
@@ -51,18 +52,36 @@ def open_files(path: Path) -> GateFiles:
     if not isinstance(config, Config):
         raise FileProblems([*config, *_problems_beside(path, outline(text, str(path)))])
     servers = frozenset(config.servers)
-    policy = PolicySource.open(policy_files(path.parent, config.policy, servers))
+    has_auditors = config.has_auditors
+    policy = PolicySource.open(policy_files(path.parent, config.policy, servers, has_auditors=has_auditors))
     shadow = None
     if config.shadow_policy:
-        shadow = PolicySource.open(policy_files(path.parent, config.shadow_policy, servers), what=SHADOW)
-    if isinstance(policy, PolicySource) and not isinstance(shadow, tuple):
+        shadow = PolicySource.open(
+            policy_files(path.parent, config.shadow_policy, servers, has_auditors=has_auditors), what=SHADOW
+        )
+    problems = _unusable_recipients(path, config)
+    if isinstance(policy, PolicySource) and not isinstance(shadow, tuple) and not problems:
         return GateFiles(path.parent, config, policy, shadow)
-    raise FileProblems([problem for found in (policy, shadow) if isinstance(found, tuple) for problem in found])
+    of_policies = (problem for found in (policy, shadow) if isinstance(found, tuple) for problem in found)
+    raise FileProblems([*problems, *of_policies])
+
+
+def _unusable_recipients(path: Path, config: Config) -> list[Problem]:
+    """Whatever keeps recorded content from being encrypted is found before the first call."""
+    if not config.has_auditors:
+        return []
+    try:
+        load_recipients(config.audit.recipients, path.parent)
+    except UnusableRecipient as fault:
+        return [Problem(str(path), 0, 0, f"audit.recipients: {fault}")]
+    return []
 
 
 def _problems_beside(path: Path, found: Outline) -> Iterator[Problem]:
     """What is wrong with the policies of a configuration that is refused."""
     for paths in (found.policy, found.shadow_policy):
-        policy = policy_files(path.parent, paths, found.servers).load() if paths else ()
+        policy = (
+            policy_files(path.parent, paths, found.servers, has_auditors=found.has_auditors).load() if paths else ()
+        )
         if isinstance(policy, tuple):
             yield from policy

@@ -59,6 +59,8 @@ def _terms(standing: Standing) -> Iterator[Node]:
         yield Node(Mark.NONE, limit_text(rule.limit))
     if rule.ttl_s is not None:
         yield Node(Mark.NONE, f"token for {duration_text(rule.ttl_s)}")
+    if rule.record is not None:
+        yield Node(Mark.NONE, f"record: {rule.record}")
     if standing.state is not None:
         yield Node(Mark.YES if standing.state.active else Mark.NO, _time(standing))
 
@@ -111,6 +113,7 @@ def _permission_json(permission: Permission) -> JsonObject:
         "scopes": [scope.text for scope in rule.scopes],
         "ttl": None if rule.ttl_s is None else duration_text(rule.ttl_s),
         "limit": None if rule.limit is None else limit_json(rule.limit),
+        "record": rule.record,
         "denials": [_cut_json(cut) for cut in permission.cuts],
     }
 

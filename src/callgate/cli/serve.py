@@ -19,6 +19,7 @@ from callgate.cli.running import run
 from callgate.policy_source import PolicySource
 from callgate.service import Addresses, Service
 from callgate.telemetry.export import Telemetry
+from callgate.telemetry.log_events import checkpoint_events
 from callgate.telemetry.logs import set_up_logging
 from callgate.telemetry.otlp import Service as Sender
 
@@ -63,9 +64,20 @@ async def run_gate(files: GateFiles) -> None:
     settings = files.config.telemetry
     sender = Sender(settings.service_name, version("callgate"), uuid.uuid4().hex)
     telemetry = Telemetry.from_settings(
-        settings.otlp, sender, svid_not_after=lambda: service.svid_expires, policies=files.policies
+        settings.otlp,
+        sender,
+        svid_not_after=lambda: service.svid_expires,
+        policies=files.policies,
+        audit=lambda: service.log,
     )
-    service = Service(files.config, files.policy, telemetry.record, shadow=files.shadow, folder=files.folder)
+    service = Service(
+        files.config,
+        files.policy,
+        telemetry.record,
+        shadow=files.shadow,
+        folder=files.folder,
+        events=checkpoint_events(settings.otlp, sender.resource(), files.config.audit.origin),
+    )
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, service)

@@ -50,6 +50,10 @@ _SHOWN: Mapping[Stage, tuple[tuple[str, str], ...]] = {
     Stage.IDENTIFY: ((names.MCP_PROTOCOL_VERSION, "MCP {}"),),
     Stage.DECIDE: ((names.POLICY_DIGEST, "policy {}"),),
     Stage.MINT: ((names.CLAIM_AUD, "a token for {} and this call alone"),),
+    Stage.RECORD: (
+        (names.AUDIT_SEQUENCE, "record {}"),
+        (names.AUDIT_ORIGIN, "of {}"),
+    ),
     Stage.FORWARD: (
         (names.SERVER_ADDRESS, "to {}"),
         (names.SERVER_SPIFFE_ID, "{}"),
@@ -61,6 +65,7 @@ _SHOWN: Mapping[Stage, tuple[tuple[str, str], ...]] = {
         (names.HTTP_RESPONSE_STATUS_CODE, "HTTP {}"),
         (names.RPC_RESPONSE_STATUS_CODE, "JSON-RPC {}"),
         (names.STREAM_EVENTS, "{} events"),
+        (names.AUDIT_SEQUENCE, "record {}"),
     ),
 }
 # What MCP lets a method or a tool be called.  Any other name is quoted, so that it cannot pass for our own words.

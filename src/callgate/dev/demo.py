@@ -15,6 +15,10 @@ from pathlib import Path
 
 import trio
 
+from callgate.audit.age import KeyPair
+from callgate.audit.identities import write_identity
+from callgate.audit.keys import make_key
+from callgate.audit.places import Places
 from callgate.config import Config, load_config
 from callgate.dev.agent import (
     Allowed,
@@ -54,6 +58,8 @@ workload_api: {workload_api}
 issuer: {issuer}
 policy: policy.yaml
 admin: {{listen: "127.0.0.1:{admin_port}"}}
+# Every request goes on record here before it is answered; what passes, encrypted to the auditor.
+audit: {{folder: audit, record: full, recipients: ["{recipient}"]}}
 servers:
   ledger:
     url: http://127.0.0.1:{ledger_port}/mcp
@@ -93,6 +99,8 @@ denials:
 """
 
 
+# Who has it can read what was recorded; a gate never does.
+AUDITOR_KEY = "auditor.txt"
 Play = Callable[[Step, StepResult | type[StepResult]], Awaitable[None]]
 
 
@@ -140,7 +148,9 @@ async def set_up(directory: Path, telling: Telling, record: Callable[[DecisionTr
         gate_port, admin_port = free_ports(2)
         async with ledger(f"http://127.0.0.1:{admin_port}/.well-known/jwks.json") as ledger_port:
             telling.say(f"  ✓ tool server “ledger” (FastMCP)    http://127.0.0.1:{ledger_port}/mcp")
+            auditor = KeyPair.generate()
             text = CONFIG.format(
+                recipient=auditor.recipient,
                 gate_port=gate_port,
                 admin_port=admin_port,
                 ledger_port=ledger_port,
@@ -149,7 +159,9 @@ async def set_up(directory: Path, telling: Telling, record: Callable[[DecisionTr
                 audience=AUDIENCE,
             )
             config, policy = write_files(directory, text)
-            async with gate(config, policy, record) as (addresses, traces):
+            write_identity(directory / AUDITOR_KEY, auditor)
+            make_key(Path(Places(directory / config.audit.folder).key), config.audit.origin)
+            async with gate(config, policy, directory, record) as (addresses, traces):
                 telling.say(f"  ✓ gate as {GATE_ID}   https://localhost:{addresses.agents.port}")
                 yield Stage(directory, api, config, addresses, traces)
 
@@ -169,7 +181,7 @@ def write_files(directory: Path, config_text: str) -> tuple[Config, Policy]:
 
 @asynccontextmanager
 async def gate(
-    config: Config, policy: Policy, record: Callable[[DecisionTrace], None]
+    config: Config, policy: Policy, directory: Path, record: Callable[[DecisionTrace], None]
 ) -> AsyncIterator[tuple[Addresses, list[DecisionTrace]]]:
     """A gate of the demo's own process."""
     traces: list[DecisionTrace] = []
@@ -178,7 +190,7 @@ async def gate(
         traces.append(trace)
         record(trace)
 
-    service = Service(config, policy, take)
+    service = Service(config, policy, take, folder=directory)
     async with trio.open_nursery() as nursery:
         addresses: Addresses = await nursery.start(service.run)
         with trio.move_on_after(PATIENCE_S) as waiting:

@@ -47,15 +47,25 @@ class Policy:
 
     `digest` is "sha256:" and the hexadecimal SHA-256 of the file's bytes: what `sha256sum policy.yaml` prints.  Of
     several files it is that of what `sha256sum` prints for them, in the order of their names, run where they are.
-    `rules` are by server, in the order of the files, grants first.
+    `rules` are by server, in the order of the files, grants first.  `sources` are the files, as (name, text).
     """
 
     digest: str
     trust_domains: frozenset[TrustDomain]
     rules: Mapping[str, tuple[Rule, ...]]
     tags: ToolTags = field(default_factory=ToolTags)
-    files: tuple[str, ...] = ()
+    sources: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     _views: dict[tuple[str, str, str], View] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files' names."""
+        return tuple(name for name, _ in self.sources)
+
+    @property
+    def sources_told(self) -> tuple[Mapping[str, str], ...]:
+        """The files' names, and the SHA-256 of each."""
+        return tuple({"name": name, "sha256": sha256(text.encode()).hexdigest()} for name, text in self.sources)
 
     def count(self, kind: RuleKind) -> int:
         """How many grants or denials there are."""
@@ -80,6 +90,7 @@ class _Reading:
     """What is gathered while files are read: rules, tags, and each condition's text compiled once."""
 
     servers: frozenset[str] | None
+    has_auditors: bool
     rules: dict[str, list[Rule]] = field(default_factory=dict)
     tags: list[TagEntry] = field(default_factory=list)
     trust_domains: set[TrustDomain] = field(default_factory=set)
@@ -92,7 +103,7 @@ class _Reading:
 
         def check(document: Document) -> Iterator[Problem]:
             documents.append(document)
-            yield from cross_check(document, self.servers)
+            yield from cross_check(document, self.servers, has_auditors=self.has_auditors)
             yield from self._conditions_of(document)
 
         file = read_model(text, filename, PolicyFile, check, POLICY_LIMITS)
@@ -142,10 +153,13 @@ def load_policy(text: str, filename: str, servers: frozenset[str] | None = None)
 
 
 def load_policies(
-    files: Sequence[tuple[str, str]], servers: frozenset[str] | None = None
+    files: Sequence[tuple[str, str]], servers: frozenset[str] | None = None, *, has_auditors: bool = True
 ) -> Policy | tuple[Problem, ...]:
-    """Read a policy of several files, each (name, text); rules and tags add up.  At least one file."""
-    reading = _Reading(servers)
+    """Read a policy of several files, each (name, text); rules and tags add up.  At least one file.
+
+    `servers` as in `load_policy`, `has_auditors` as in `model.cross_check`.
+    """
+    reading = _Reading(servers, has_auditors)
     problems = [problem for name, text in files for problem in reading.read(text, name)]
     if problems:
         return tuple(problems)
@@ -154,7 +168,7 @@ def load_policies(
         trust_domains=frozenset(reading.trust_domains),
         rules=MappingProxyType({server: _grants_first(rules) for server, rules in reading.rules.items()}),
         tags=ToolTags(tuple(reading.tags)),
-        files=tuple(name for name, _ in files),
+        sources=tuple(files),
     )
 
 
@@ -194,6 +208,7 @@ def _rule(kind: RuleKind, entry: GrantEntry | DenialEntry, condition: Condition 
         scopes=tuple(map(ScopeTemplate.parse, grant.scopes or ())) if grant else (),
         ttl_s=grant.ttl_s if grant else None,
         limit=Limit(entry.id, grant.limit.calls, grant.limit.per_s) if grant and grant.limit else None,
+        record=grant.record if grant else None,
         file=place[0],
         line=place[1],
         other_workload=Finding(entry.id, named, matched=False, why=f"workload is not {_named(workloads)}"),

@@ -15,6 +15,7 @@ from callgate.policy.compile import Policy
 from callgate.policy.limit import Limit
 from callgate.policy.model import DEFAULT_DENY
 from callgate.policy.patterns import TOOL_NAME
+from callgate.policy.record_level import RecordLevel, strongest
 from callgate.policy.rule import Rule
 from callgate.policy.view import MAX_FINDINGS, Bound, Judged, Naming, View, capped
 from callgate.trace import Finding
@@ -70,7 +71,9 @@ class Permit:
     for `tools/list` that of the caller's grants on the server that could allow a call, for servers that show their list
     by scope; else nothing.  `ttl_s` is the smallest of those grants', None where none says, and `not_after` the moment
     (Unix seconds) at which the first of them ends.  `limits` is what has to be counted.  `listable` are the tools that
-    the caller's grants name exactly and that it could call; for `tools/list` alone.
+    the caller's grants name exactly and that it could call; for `tools/list` alone.  `record` is how much goes on record:
+    the most that one of those grants asks for; None where none says, and for other methods than `tools/call`: then the
+    server's default counts.
     """
 
     seal: InitVar[_Seal]
@@ -82,6 +85,7 @@ class Permit:
     listable: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     not_after: float | None = None
+    record: RecordLevel | None = None
 
     def __post_init__(self, seal: _Seal) -> None:
         if seal is not _SEAL:
@@ -241,6 +245,7 @@ def _permit_for_tool(policy: Policy, call: Call, granting: tuple[Naming, ...], s
         policy_digest=policy.digest,
         limits=tuple([rule.limit for rule in rules if rule.limit is not None]),
         not_after=min((naming.ends for naming in granting if naming.ends is not None), default=None),
+        record=strongest(rule.record for rule in rules),
     )
 
 

@@ -18,6 +18,7 @@ from callgate.policy.coverage import (
 )
 from callgate.policy.patterns import ToolPattern
 from callgate.policy.places import Places
+from callgate.policy.record_level import strongest
 from callgate.policy.remarks import Level, Remark
 from callgate.policy.rule import Rule
 
@@ -142,10 +143,11 @@ def _is_limited_alike(wide: Rule, narrow: Rule) -> bool:
 
 
 def _obliges_as_much(wide: Rule, narrow: Rule) -> bool:
-    """Whether nothing is added by `narrow` to what `wide` obliges to: the scopes, the token's life, a limit."""
+    """Whether `narrow` adds nothing to what `wide` obliges to: scopes, the token's life, what is recorded, a limit."""
     return (
         _scopes(narrow) <= _scopes(wide)
         and (narrow.ttl_s is None or (wide.ttl_s is not None and wide.ttl_s <= narrow.ttl_s))
+        and strongest((wide.record, narrow.record)) == wide.record
         and narrow.limit is None
     )
 
@@ -161,8 +163,8 @@ def _bypassed(grant: Rule, other: Rule, places: Places) -> Remark:
     words = f"'{key}' of grant '{grant.id}' limits nothing: '{other.id}' gives the same without it"
     level = Level.ERROR
     if not _obliges_as_much(other, grant):
-        # Then it may be about the scopes or the token's life, on purpose.
-        level, words = Level.WARNING, f"{words}, with other scopes or another ttl"
+        # Then it may be about the scopes, the token's life or the record, on purpose.
+        level, words = Level.WARNING, f"{words}, with other scopes, another ttl or another record"
     return places.remark(remarks.BYPASSED, grant, (key,), words, level)
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 from callgate.identity.spiffe_id import InvalidSpiffeId, TrustDomain
 from callgate.policy.moments import Hours, Moment, Zone
 from callgate.policy.patterns import TOOL_PATTERN, PatternError, ToolPattern, WorkloadPattern
+from callgate.policy.record_level import RecordLevel
 from callgate.policy.rule_faults import faults_of
 from callgate.policy.templates import MAX_SCOPE_CHARACTERS, SCOPE_PATTERN, ScopeTemplate
 from callgate.yaml_model import Items, Seconds, StrictModel, did_you_mean, text_form
@@ -231,7 +232,7 @@ class GrantEntry(_RuleEntry):
     limit: LimitEntry | None = None
     approval: Annotated[ApprovalEntry, AfterValidator(_not_available), _REFUSED] | None = None
     mask: Annotated[Items[Name], AfterValidator(_not_available), _REFUSED] | None = None
-    record: Annotated[Literal["call", "session"], AfterValidator(_not_available), _REFUSED] | None = None
+    record: RecordLevel | None = None
 
 
 class DenialEntry(_RuleEntry):
@@ -258,10 +259,11 @@ class PolicyFile(StrictModel):
     denials: Items[DenialEntry] = Field(default=(), max_length=MAX_RULES)
 
 
-def cross_check(document: Document, servers: frozenset[str] | None) -> Iterator[Problem]:
+def cross_check(document: Document, servers: frozenset[str] | None, *, has_auditors: bool = True) -> Iterator[Problem]:
     """What no key tells by itself; `servers` are the ones that exist, None where that is not known.
 
-    The document may have any shape: this is asked of a file that has been refused, too.
+    `has_auditors`: whether the configuration names somebody who can read what is recorded in full; True where that is
+    not known.  The document may have any shape: this is asked of a file that has been refused, too.
     """
     rules = list(rules_of(document.value))
     yield from _ids_used_twice(document, rules)
@@ -271,6 +273,8 @@ def cross_check(document: Document, servers: frozenset[str] | None) -> Iterator[
             yield document.problem((*path, *step), words)
     if servers is not None:
         yield from _unknown_servers(document, [*rules, *_entries(document.value, "tools")], servers)
+    if not has_auditors:
+        yield from _recordings_for_nobody(document, rules)
 
 
 def rules_of(value: YamlValue) -> Iterator[tuple[YamlPath, dict[str, YamlValue]]]:
@@ -317,6 +321,18 @@ def _unknown_servers(
         if isinstance(name, str) and name not in servers:
             near = did_you_mean(name, sorted(servers))
             yield document.problem((*path, "server"), f"server '{shown(name)}' is not configured{near}")
+
+
+def _recordings_for_nobody(
+    document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]]
+) -> Iterator[Problem]:
+    # A call that nothing could be recorded of would have to be refused, each time.
+    for path, rule in rules:
+        if rule.get("record") == "full":
+            yield document.problem(
+                (*path, "record"),
+                "record: full needs somebody who can read it, and audit.recipients of callgate.yaml names nobody",
+            )
 
 
 def _trust_domain_of(text: YamlValue) -> str | None:

@@ -14,6 +14,7 @@ from callgate.policy.call import Call
 from callgate.policy.condition import Condition, Truth
 from callgate.policy.limit import Limit
 from callgate.policy.patterns import ToolPattern, WorkloadPattern
+from callgate.policy.record_level import RecordLevel
 from callgate.policy.schedule import Schedule
 from callgate.policy.tags import ToolTags
 from callgate.policy.templates import ScopeTemplate
@@ -67,6 +68,7 @@ class Rule:
     scopes: tuple[ScopeTemplate, ...]
     ttl_s: int | None
     limit: Limit | None
+    record: RecordLevel | None
     file: str
     line: int
     other_workload: Finding

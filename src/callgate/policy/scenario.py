@@ -27,6 +27,7 @@ from callgate.policy.decide import tool_is_visible
 from callgate.policy.explain import Explanation, explain
 from callgate.policy.model import MAX_PATTERNS_IN_RULE, LimitEntry, Name, RuleId
 from callgate.policy.moments import Moment
+from callgate.policy.record_level import RecordLevel
 from callgate.policy.situation import (
     DEFAULT_AT,
     MAX_EVENTS,
@@ -71,7 +72,7 @@ class ExpectEntry(StrictModel):
 
     `rules` are the ids of the grants that allow the call or of the denials that deny it, in any order; `scopes` are
     those that the grants write into the token, and `limits` those that the call counts for; whether they have room is
-    the running gate's to tell.  `visible` is whether a `tools/list` in the same situation shows the
+    the running gate's to tell.  `record` is how much goes on record by the grants.  `visible` is whether a `tools/list` in the same situation shows the
     tool.  `shadow` is what would be decided if rules in shadow were enforced.
     """
 
@@ -81,6 +82,7 @@ class ExpectEntry(StrictModel):
     rules: Items[RuleId] | None = Field(default=None, max_length=MAX_PATTERNS_IN_RULE)
     ttl_s: Seconds | None = Field(default=None, alias="ttl")
     limits: Items[LimitEntry] = Field(default=(), max_length=MAX_PATTERNS_IN_RULE)
+    record: RecordLevel | None = None
     visible: bool | None = None
     shadow: Outcome | None = None
 
@@ -252,6 +254,8 @@ def _token_mismatches(expect: ExpectEntry, explanation: Explanation) -> Iterator
         got = _limits((limit.calls, limit.per_s) for limit in permit.limits) if permit else _NO_PERMIT
         if wanted != got:
             yield Mismatch("limits", wanted, got)
+    if expect.record is not None and (permit is None or expect.record != permit.record):
+        yield Mismatch("record", expect.record, _NO_PERMIT if permit is None else permit.record or _NO_RECORD)
 
 
 def _limits(limits: Iterable[tuple[int, int]]) -> str:
@@ -274,4 +278,5 @@ def _unknown(policy: Policy, ids: Iterable[str]) -> str:
 
 _NO_TOKEN: Final = "no token, because the call is denied"  # noqa: S105  # words
 _NO_PERMIT: Final = "none, because the call is denied"
+_NO_RECORD: Final = "none given: no grant that applies says how much, and the configuration's default holds"
 _NO_TTL: Final = "none: no grant that applies says how long, and the configuration's default holds"

@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import (
 ATTRIBUTE_SETS_MAX = 2000
 _OVERFLOW = ()
 
-# The values of an instrument's attributes, in the order of its `labels`; "" for one that is absent.
+# The values of an instrument's attributes, in the order of its `labels`; "" for one that is absent.  Without labels: ().
 Values = tuple[str, ...]
 T = TypeVar("T")
 # Makes the metric.
@@ -152,6 +152,7 @@ def _room_for(values: Values, known: Mapping[Values, T]) -> Values:
 
 
 def _attributes(instrument: Instrument, values: Values) -> dict[str, str | bool]:
-    if values == _OVERFLOW:
+    # To an instrument without attributes, it is the one set that there is.
+    if values == _OVERFLOW and instrument.labels:
         return {"otel.metric.overflow": True}
     return {label: value for label, value in zip(instrument.labels, values, strict=True) if value}

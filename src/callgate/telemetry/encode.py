@@ -25,7 +25,9 @@ V = TypeVar("V")
 CACHE_MAX_ENTRIES = 1024
 CACHE_MAX_BYTES = 512
 # Never the same twice.
-_UNIQUE = frozenset({names.DECISION_ID, names.CLAIM_JTI, names.CLAIM_TXN, names.JSONRPC_REQUEST_ID})
+_UNIQUE = frozenset(
+    {names.DECISION_ID, names.CLAIM_JTI, names.CLAIM_TXN, names.JSONRPC_REQUEST_ID, names.AUDIT_SEQUENCE}
+)
 
 # Protobuf's encoding: a tag is the field's number and its wire type.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5

@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from callgate.errors import place_of
+from callgate.telemetry.audit_metrics import AuditOnDisk
 from callgate.telemetry.complaint import Complaint
 from callgate.telemetry.metric_export import MetricExport, metric_export
 from callgate.telemetry.metrics import NO_POLICIES, Drops, PolicyOnDisk
@@ -63,16 +64,18 @@ class Telemetry:
         on_trace: Callable[[DecisionTrace], None] | None = None,
         svid_not_after: Callable[[], float | None] = lambda: None,
         policies: Mapping[str, PolicyOnDisk] = NO_POLICIES,
+        audit: Callable[[], AuditOnDisk | None] = lambda: None,
         with_metrics: bool = True,
     ) -> "Telemetry":
         """Traces and metrics to the OTLP/HTTP collector at `otlp_url`, or where the environment says, or nowhere.
 
         Reads the environment (`otlp`), and raises CannotExport where that asks for what cannot be done.
-        `with_metrics=False` is for trace viewers that take no metrics.
+        `audit` is the evidence log, asked for at each export.  `with_metrics=False` is for trace viewers that take no
+        metrics.
         """
         resource = service.resource()
         sink = otlp_sink(otlp_url, resource)
-        metrics = metric_export(otlp_url, resource, svid_not_after, policies) if with_metrics else None
+        metrics = metric_export(otlp_url, resource, svid_not_after, policies, audit) if with_metrics else None
         return cls(sink, metrics=metrics, on_trace=on_trace)
 
     def record(self, trace: DecisionTrace) -> None:

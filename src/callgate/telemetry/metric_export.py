@@ -9,6 +9,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
+from callgate.telemetry.audit_metrics import AuditOnDisk
 from callgate.telemetry.complaint import Complaint
 from callgate.telemetry.metrics import NO_POLICIES, Metrics, PolicyOnDisk
 from callgate.telemetry.otlp import Target, choice, milliseconds, target_of
@@ -61,6 +62,7 @@ def metric_export(
     resource: Resource,
     svid_not_after: Callable[[], float | None],
     policies: Mapping[str, PolicyOnDisk] = NO_POLICIES,
+    audit: Callable[[], AuditOnDisk | None] = lambda: None,
 ) -> MetricExport | None:
     """To the collector at `url`, or where the environment says, or None.  Reads it; raises CannotExport."""
     target = target_of(url, "metrics")
@@ -68,7 +70,7 @@ def metric_export(
         return None
     choice("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", ("explicit_bucket_histogram",))
     every_s = milliseconds("OTEL_METRIC_EXPORT_INTERVAL", EXPORT_EVERY_S, _EVERY_BOUNDS_MS)
-    metrics = Metrics(resource, svid_not_after, _temporality(), policies)
+    metrics = Metrics(resource, svid_not_after, _temporality(), policies, audit)
     return MetricExport(metrics, _exporter(target), every_s)
 
 

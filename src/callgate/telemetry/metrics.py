@@ -28,6 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from callgate.errors import ANSWERS, Reason
 from callgate.telemetry import names
 from callgate.telemetry.aggregate import CounterSums, HistogramBuckets, Instrument, Period, Values
+from callgate.telemetry.audit_metrics import AuditMetrics, AuditOnDisk
 from callgate.telemetry.outcome import ended_badly, error_type, reason_of, stated_error
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
 
@@ -118,7 +119,8 @@ class Metrics:
     """The instruments.  `count` and `collect` may be called from different threads.
 
     `svid_not_after`: when the gate's own SVID expires, Unix seconds, or None while it has none.  It is asked by
-    `collect`, as are `policies`, by their role (`enforced`, `shadow`).  `temporality` is that of all sums and histograms.
+    `collect`, as are `policies`, by their role (`enforced`, `shadow`), and `audit`, the evidence log or None while there
+    is none.  `temporality` is that of all sums and histograms.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class Metrics:
         svid_not_after: Callable[[], float | None] = lambda: None,
         temporality: AggregationTemporality = AggregationTemporality.CUMULATIVE,
         policies: Mapping[str, PolicyOnDisk] = NO_POLICIES,
+        audit: Callable[[], AuditOnDisk | None] = lambda: None,
     ) -> None:
         self.drops = Drops()
         self._resource = resource
@@ -145,6 +148,7 @@ class Metrics:
         self._policies = policies
         self._reloads = CounterSums(POLICY_RELOADS)
         self._told_reloads: Counter[Values] = Counter()
+        self._audit = AuditMetrics(audit)
 
     def count(self, trace: DecisionTrace) -> None:
         """Take one finished trace into account."""
@@ -193,6 +197,7 @@ class Metrics:
         metrics = [metric() for metric in taken]
         metrics += self._svid_expires_in(period.ended_ns)
         metrics += self._policy_stale(period.ended_ns)
+        metrics += self._audit.collect(period)
         filled = [metric for metric in metrics if metric.data.data_points]
         return MetricsData(
             [ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, filled, "")], self._resource.schema_url)]

@@ -82,6 +82,18 @@ SHADOW_POLICY_REASON: Final = "callgate.shadow_policy.reason"
 SHADOW_POLICY_RULES: Final = "callgate.shadow_policy.rules"
 SHADOW_POLICY_DIGEST: Final = "callgate.shadow_policy.digest"
 
+# The evidence log, on the RECORD record: which record of which log tells of this request, which session it belongs to,
+# and how much of it is kept (`none`, `digest`, `full`).  With them one gets from a trace to the record.
+AUDIT_SEQUENCE: Final = "callgate.audit.sequence"
+AUDIT_ORIGIN: Final = "callgate.audit.origin"
+AUDIT_SESSION: Final = "callgate.session.id"
+AUDIT_RECORD: Final = "callgate.record.level"
+# Of the log's metrics and log events: a checkpoint's number of records, a record's kind, where a checkpoint is kept.
+AUDIT_SIZE: Final = "callgate.audit.size"
+AUDIT_KIND: Final = "callgate.audit.kind"
+AUDIT_TARGET: Final = "callgate.audit.target"
+AUDIT_OUTAGE_DURATION: Final = "callgate.audit.outage.duration"
+
 # The claims of the minted token, on the MINT record.  Never the token.
 CLAIM_AUD: Final = "callgate.token.aud"
 CLAIM_SUB: Final = "callgate.token.sub"

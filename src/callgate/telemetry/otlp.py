@@ -92,7 +92,7 @@ class Target:
 
 
 def target_of(url: str | None, signal: str) -> Target | None:
-    """`url` is the collector's base, such as `http://127.0.0.1:4318`; `signal` is `traces` or `metrics`.
+    """`url` is the collector's base, such as `http://127.0.0.1:4318`; `signal` is `traces`, `metrics` or `logs`.
 
     None: nothing is to be sent.  Reads the environment; raises CannotExport.
     """

@@ -36,11 +36,15 @@ _ANSWER_MAX_BYTES = 64 * 1024
 
 
 class Receipt(NamedTuple):
-    """What became of a request: `rejected` spans of an accepted one were refused; `why` is for people, "" if fine."""
+    """What became of a request: `rejected` spans (or log records) of an accepted one were refused.
+
+    `why` is for people, "" if fine.  `status`: of an HTTP answer that refuses, else 0.
+    """
 
     accepted: bool
     rejected: int = 0
     why: str = ""
+    status: int = 0
 
 
 class _Attempt(NamedTuple):
@@ -161,7 +165,10 @@ class OtlpClient:
 
 
 def _receipt(content: bytes) -> Receipt:
-    """Of an answer with a status of success: "if the request is only partially accepted", it is HTTP 200, too."""
+    """Of an answer with a status of success: "if the request is only partially accepted", it is HTTP 200, too.
+
+    The answers for traces and for logs have the same fields, by their numbers.
+    """
     try:
         said = ExportTraceServiceResponse.FromString(content).partial_success
     except DecodeError:
@@ -172,7 +179,7 @@ def _receipt(content: bytes) -> Receipt:
 
 
 def _refused(response: HTTPResponse) -> Receipt:
-    return Receipt(accepted=False, why=f"HTTP {response.status} {response.reason}".rstrip())
+    return Receipt(accepted=False, why=f"HTTP {response.status} {response.reason}".rstrip(), status=response.status)
 
 
 def _retry_after_s(response: HTTPResponse) -> float:

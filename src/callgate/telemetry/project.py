@@ -5,6 +5,8 @@
     INTERNAL  ├─ mint                     the claims of the token
     CLIENT    └─ tools/call get_invoice   the call to the tool server
 
+Where the record of the call is (`record`) stands on the SERVER span, beside how it was decided.
+
 No tracer is involved: the ids were chosen when the request began, and the spans are made whole once it is answered.
 Names and attributes follow the MCP conventions; where no MCP message was read, the HTTP ones.  `encode` writes these
 shapes as bytes and `spans` as the SDK's objects; both bound each value by `bounded` and `event_of`.  Pure: no clock,

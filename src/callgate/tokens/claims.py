@@ -225,15 +225,18 @@ def _detail(permit: Permit, target: TokenTarget, stamp: Stamp) -> dict[str, obje
     }
     if call.method == "tools/call":
         detail["tool"] = _tool_of(call)
-        detail["args_s256"] = base64url(_arguments_digest(call))
+        try:
+            detail["args_s256"] = base64url(arguments_digest(call))
+        except ValueError as fault:
+            raise CannotMint("the arguments have no canonical form to bind the token to") from fault
     if stamp.request_id is not None:
         detail["request_id"] = str(stamp.request_id)
     return detail
 
 
-def _arguments_digest(call: Call) -> bytes:
-    """SHA-256 of the arguments' canonical form (RFC 8785); a receiver reads arguments that were left out as {}."""
-    try:
-        return sha256(canonical(call.arguments or {})).digest()
-    except ValueError as fault:
-        raise CannotMint("the arguments have no canonical form to bind the token to") from fault
+def arguments_digest(call: Call) -> bytes:
+    """SHA-256 of the arguments' canonical form (RFC 8785); a receiver reads arguments that were left out as {}.
+
+    Raises ValueError for arguments that have no such form.
+    """
+    return sha256(canonical(call.arguments or {})).digest()

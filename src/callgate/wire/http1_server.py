@@ -240,7 +240,8 @@ def second_opinion_on_head(protocol: h11.Connection, raw: bytes, head: RequestHe
         protocol.receive_data(raw)
         event = protocol.next_event()
     except h11.RemoteProtocolError as fault:
-        return _disagreement(fault)
+        # Its message may hold a line of the request.
+        return _disagreement(type(fault).__name__)
     if not isinstance(event, h11.Request) or event.http_version != b"1.1":
         return _disagreement("another kind of message")
     if event.method.decode("latin-1") != head.method or event.target.decode("latin-1") != head.target:
@@ -261,14 +262,15 @@ def second_opinion_on_body(protocol: h11.Connection, raw: bytes, content: bytes,
             read += event.data
             event = protocol.next_event()
     except h11.RemoteProtocolError as fault:
-        return _disagreement(fault)
+        # Its message may hold a line of the request.
+        return _disagreement(type(fault).__name__)
     ended = isinstance(event, h11.EndOfMessage) and not event.headers
     agreed = read == content and ended == whole and protocol.trailing_data[0] == b""
     return None if agreed else _disagreement("another body")
 
 
-def _disagreement(what: object) -> Refusal:
-    return Refusal(Reason.HTTP_MALFORMED, f"h11 and the profile read differently: {str(what)[:120]}")
+def _disagreement(what: str) -> Refusal:
+    return Refusal(Reason.HTTP_MALFORMED, f"h11 and the profile read differently: {what}")
 
 
 def _checked(headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:

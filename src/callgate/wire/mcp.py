@@ -29,7 +29,7 @@ from callgate.wire.methods import (
     Service,
     Subject,
 )
-from callgate.wire.params import META_PURPOSE, read_meta, refuse_meta, refuse_params
+from callgate.wire.params import META_DRY_RUN, META_PURPOSE, read_meta, refuse_meta, refuse_params
 from callgate.wire.session import MAX_HANDLE_CHARS
 from callgate.wire.trace_context import read_trace_context, write_traceparent
 
@@ -92,6 +92,12 @@ class Request:
         purpose = self.meta.get(META_PURPOSE)
         # A message that ends at the gate may say in its params what it likes.
         return purpose if type(purpose) is str and not is_absorbed(self) else ""
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the agent asks what would be decided, and for nothing to be done."""
+        # Whatever else stands there than a plain no is no wish to have it done.
+        return self.meta.get(META_DRY_RUN, False) is not False
 
 
 @dataclass(frozen=True, slots=True)

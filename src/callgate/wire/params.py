@@ -20,6 +20,8 @@ _MAX_CURSOR_CHARS: Final = 4096
 _MAX_REVISION_CHARS: Final = 64
 # The agent's own word for why it calls; some gate's policy and operators read it.
 META_PURPOSE: Final = "callgate/purpose"
+# Decide on it, and forward nothing.
+META_DRY_RUN: Final = "callgate/dry-run"
 PURPOSE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _LOG_LEVELS: Final = frozenset(
     {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"},
@@ -32,7 +34,7 @@ _FOLDED_PARAMS: Final = fold_names(
 _FOLDED_META: Final = fold_names(
     (
         *_GUARDED,
-        *(META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_PURPOSE),
+        *(META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_PURPOSE, META_DRY_RUN),
         *("progressToken", "traceparent", "tracestate", "baggage"),
     ),
 )
@@ -67,6 +69,8 @@ def refuse_meta(meta: JsonObject, era: Era) -> Refusal | None:
             return Refusal(Reason.META_INVALID, "logLevel is none")
     if (purpose := meta.get(META_PURPOSE)) is not None and not (type(purpose) is str and PURPOSE.fullmatch(purpose)):
         return Refusal(Reason.META_INVALID, f"{META_PURPOSE} is not 1 to 128 printable ASCII characters")
+    if type(meta.get(META_DRY_RUN, False)) is not bool:
+        return Refusal(Reason.META_INVALID, f"{META_DRY_RUN} is neither true nor false")
     return _refuse_progress_token(meta)
 
 

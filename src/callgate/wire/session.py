@@ -35,10 +35,15 @@ _CLOCK_SKEW_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A legacy session.  `upstream_id`: the tool server's id, None for one that has no sessions.  `opened`: Unix s."""
+    """A legacy session.
+
+    `upstream_id`: the tool server's id, None for one that has no sessions.  `opened`: Unix s.  `nonce`: what the handle
+    was sealed with, which tells this session from all others.
+    """
 
     upstream_id: str | None
     opened: float
+    nonce: bytes
 
 
 def is_session_id(text: str) -> bool:
@@ -90,7 +95,7 @@ class SessionSealer:
         except (InvalidTag, ValueError):
             return None
         opened_ms, has_id = _OPENED.unpack_from(content)
-        return Session(content[_OPENED.size :].decode() if has_id else None, opened_ms / 1000)
+        return Session(content[_OPENED.size :].decode() if has_id else None, opened_ms / 1000, sealed[:NONCE_BYTES])
 
 
 def _bound_to(caller: SpiffeId, server: str) -> bytes:

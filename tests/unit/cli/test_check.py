@@ -16,6 +16,7 @@ policy: rules/policy.yaml
 servers:
   ledger: {url: https://ledger.acme.test/mcp}
   mail: {url: https://mail.acme.test/mcp}
+audit: {folder: audit}
 """
 POLICY = """\
 version: 1
@@ -117,7 +118,7 @@ def test_tells_of_the_configuration_alone_when_it_names_no_policy(folder: Path) 
 def test_a_good_policy_adds_nothing_to_the_mistakes_in_the_configuration(folder: Path) -> None:
     (folder / "callgate.yaml").write_text(CONFIG + "x: 1\n")
 
-    assert run(folder / "callgate.yaml").stderr == refused(f"{folder}/callgate.yaml:7:1: unknown key 'x'")
+    assert run(folder / "callgate.yaml").stderr == refused(f"{folder}/callgate.yaml:8:1: unknown key 'x'")
 
 
 def test_says_that_the_configuration_is_missing(tmp_path: Path) -> None:
@@ -178,6 +179,59 @@ def test_reads_no_more_than_the_limit_of_a_file_without_end(folder: Path) -> Non
     assert run(Path("/dev/zero")).stderr == refused("/dev/zero: is larger than 1048576 bytes")
 
 
+AUDITOR = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+FULL = POLICY.replace("tools: [get]", "tools: [get], record: full")
+
+
+def test_a_grant_that_records_in_full_is_a_mistake_where_nobody_could_read_it(folder: Path) -> None:
+    (folder / "rules" / "policy.yaml").write_text(FULL)
+
+    assert run(folder / "callgate.yaml").stderr == refused(
+        f"{folder}/rules/policy.yaml:4:89: record: full needs somebody who can read it, and audit.recipients of "
+        "callgate.yaml names nobody"
+    )
+    with pytest.raises(FileProblems):
+        open_files(folder / "callgate.yaml")
+
+
+def test_a_grant_that_records_in_full_is_good_where_an_auditor_is_named(folder: Path) -> None:
+    (folder / "rules" / "policy.yaml").write_text(FULL)
+    (folder / "auditors.txt").write_text(f"# the auditors\n\n{AUDITOR}\n")
+    for recipients in (AUDITOR, "auditors.txt"):
+        config = CONFIG.replace("{folder: audit}", f"{{recipients: [{recipients}]}}")
+        (folder / "callgate.yaml").write_text(config)
+
+        assert run(folder / "callgate.yaml").exit_code == 0
+
+
+def test_a_policy_that_is_given_by_itself_is_checked_against_the_recipients_of_the_configuration(folder: Path) -> None:
+    (folder / "next.yaml").write_text(FULL)
+
+    alone = CliRunner().invoke(check, [str(folder / "next.yaml")])
+    against = CliRunner().invoke(check, ["-c", str(folder / "callgate.yaml"), str(folder / "next.yaml")])
+
+    assert (alone.exit_code, against.exit_code) == (0, 1)
+    assert "record: full needs somebody who can read it" in against.stderr
+
+
+@pytest.mark.parametrize("named", ["nowhere.txt", AUDITOR.replace("ql3z", "qlz3")])
+def test_recipients_that_nothing_can_be_encrypted_to_are_found_before_the_first_call(folder: Path, named: str) -> None:
+    config = CONFIG.replace("{folder: audit}", f"{{recipients: [{named}]}}")
+    (folder / "callgate.yaml").write_text(config)
+
+    assert run(folder / "callgate.yaml").stderr.startswith(f"{folder}/callgate.yaml: error CG001 audit.recipients: ")
+
+
+def test_a_refused_configuration_does_not_hide_that_nobody_could_read_what_a_grant_records(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG + "x: 1\n")
+    (folder / "rules" / "policy.yaml").write_text(FULL)
+
+    found = run(folder / "callgate.yaml").stderr
+
+    assert "unknown key 'x'" in found
+    assert "record: full needs somebody" in found
+
+
 def test_gives_serve_the_same_files(folder: Path) -> None:
     files = open_files(folder / "callgate.yaml")
 
@@ -192,4 +246,4 @@ def test_gives_serve_the_same_problems(folder: Path) -> None:
         open_files(folder / "callgate.yaml")
 
     assert raised.value.exit_code == 1
-    assert len(raised.value.problems) == 4
+    assert len(raised.value.problems) == 5

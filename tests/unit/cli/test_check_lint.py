@@ -16,6 +16,7 @@ issuer: https://gate.acme.test
 policy: policy.yaml
 servers:
   ledger: {url: https://ledger.acme.test/mcp}
+audit: {folder: audit}
 """
 HEAD = "version: 1\ntrust_domains: [acme.test]\ngrants:\n"
 # An error, a warning and a note.

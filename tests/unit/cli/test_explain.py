@@ -12,6 +12,7 @@ from callgate.yaml_strict import DEFAULT_LIMITS
 AGENT = "spiffe://acme.test/ns/billing/sa/agent"
 READER = "spiffe://acme.test/ns/billing/sa/reader"
 AT = "2026-11-21T10:00:00Z"
+AUDITOR = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 CONFIG = """\
 listen: 127.0.0.1:8443
 issuer: https://gate.acme.test
@@ -19,6 +20,7 @@ policy: policy.yaml
 servers:
   ledger: {url: https://ledger.acme.test/mcp, token: {audience: https://ledger.acme.test/mcp, ttl: 30s}}
   mail: {url: https://mail.acme.test/mcp}
+audit: {folder: audit}
 """
 POLICY = """\
 version: 1
@@ -81,7 +83,7 @@ def test_draws_the_whole_path_of_an_allowed_call() -> None:
     assert result.stderr == ""
     digest = json.loads(run(*asked("--format", "json")).stdout)["policy"]
     lines = result.stdout.splitlines()
-    assert lines[:23] == [
+    assert lines[:24] == [
         "✓ allowed  tools/call refund on ledger",
         "  grant refunds",
         f"  {AGENT}  at {AT}",
@@ -101,6 +103,7 @@ def test_draws_the_whole_path_of_an_allowed_call() -> None:
         f"├─ ○ denial not-for-guests does not apply  policy.yaml:23: workload is not {READER}",
         "├─ · counts for the limit of refunds: 10 calls in 5m",
         "├─ · a grant ends 2026-12-31T00:00:00Z",
+        "├─ · on record: digest, as the configuration says of ledger",
         "└─ ✓ token for this call alone",
         "   ├─ iss                    https://gate.acme.test",
         "   ├─ aud                    https://ledger.acme.test/mcp",
@@ -167,8 +170,28 @@ def test_json_has_every_rule_with_its_answers() -> None:
     assert (rules["refunds"]["file"], rules["refunds"]["line"]) == ("policy.yaml", 9)
     condition = rules["refunds"]["answers"][-2]
     assert (condition["question"], condition["truth"], condition["seen"]) == ("condition", "holds", {"args.amount": 5})
+    assert told["record"] == "digest"
     assert told["limits"] == [{"rule": "refunds", "calls": 10, "per": "5m"}]
     assert told["not_after"] == "2026-12-31T00:00:00Z"
+
+
+def test_tells_how_much_goes_on_record_and_who_asks_for_it(folder: Path) -> None:
+    (folder / "callgate.yaml").write_text(CONFIG.replace("{folder: audit}", f"{{recipients: [{AUDITOR}]}}"))
+    (folder / "policy.yaml").write_text(POLICY.replace("    ttl: 10s\n", "    ttl: 10s\n    record: full\n"))
+
+    assert "├─ · on record: full, as grant refunds asks" in run(*asked()).stdout.splitlines()
+    assert found(*asked())["record"] == "full"
+    assert found(*asked(args='{"amount": 500}'))["record"] is None
+    assert found(*asked(tool="get_invoice"))["record"] == "digest"
+
+
+def test_without_a_configuration_only_a_grant_tells_how_much_goes_on_record(folder: Path) -> None:
+    policy = folder / "policy.yaml"
+    told = run("--policy", str(policy), *asked()).stdout
+    assert "on record" not in told
+
+    policy.write_text(POLICY.replace("    ttl: 10s\n", "    record: none\n"))
+    assert "on record: none, as grant refunds asks" in run("--policy", str(policy), *asked()).stdout
 
 
 @pytest.mark.usefixtures("folder")
@@ -324,6 +347,14 @@ def test_prints_the_permissions_of_a_workload() -> None:
         "      ├─ ✓ until 2026-12-31T00:00:00Z",
         '      └─ ○ but denial none-after-denials  policy.yaml:19 when history.denials(duration("1m")) >= 2: refund',
     ]
+
+
+def test_the_permissions_of_a_workload_tell_how_much_goes_on_record(folder: Path) -> None:
+    (folder / "policy.yaml").write_text(POLICY.replace("    ttl: 10s\n", "    record: digest\n"))
+
+    assert "      ├─ record: digest" in run("--who", AGENT, "--at", AT).stdout.splitlines()
+    (server,) = found("--who", AGENT, "--at", AT)["servers"]
+    assert [grant["record"] for grant in server["grants"]] == [None, "digest"]
 
 
 def test_marks_a_denial_that_takes_every_call_of_a_granted_tool(folder: Path) -> None:

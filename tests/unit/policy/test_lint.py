@@ -127,7 +127,9 @@ def test_tells_of_one_of_two_grants_that_say_the_same() -> None:
     assert (remark.check.code, remark.rule) == ("CG204", "b")
 
 
-@pytest.mark.parametrize("more", ["scopes: [x]", "ttl: 10s", "limit: {calls: 1, per: 1m}"])
+@pytest.mark.parametrize(
+    "more", ["scopes: [x]", "ttl: 10s", "limit: {calls: 1, per: 1m}", "record: full", "record: none"]
+)
 def test_a_grant_that_obliges_to_more_is_not_redundant(more: str) -> None:
     assert codes(policy_of(grant("a", "['get_*']") + grant("b", "[get_x]", AGENT, more))) == []
 
@@ -150,6 +152,20 @@ def test_finds_conditions_that_another_grant_takes_away(more: str, key: str) -> 
     assert (remark.check.code, remark.level, remark.rule) == ("CG211", Level.ERROR, "limited")
     assert f"'{key}' of grant 'limited' limits nothing: 'all'" in remark.message
     assert text.splitlines()[remark.line - 1][: remark.column - 1].rstrip(" '").endswith(f"{key}:")
+
+
+def test_a_grant_that_keeps_no_more_on_record_is_redundant() -> None:
+    wide = grant("a", "['get_*']", more="record: full")
+
+    assert codes(policy_of(wide + grant("b", "[get_x]", AGENT, "record: digest"))) == ["CG204"]
+
+
+def test_a_condition_may_be_about_the_record_alone() -> None:
+    text = policy_of(grant("all", "['*']") + grant("more", "[pay]", AGENT, "when: 'args.a == 1', record: full"))
+
+    (remark,) = linted(text)
+    assert (remark.check.code, remark.level) == ("CG211", Level.WARNING)
+    assert remark.message.endswith("'all' gives the same without it, with other scopes, another ttl or another record")
 
 
 def test_a_condition_may_be_about_the_scopes_alone() -> None:

@@ -150,6 +150,24 @@ def test_a_case_may_ask_for_another_tool_with_another_purpose_and_annotations() 
     assert (second.tool, second.purpose, second.annotations) == ("refund", "", {"readOnlyHint": True})
 
 
+RECORDED = POLICY.replace("    ttl: 10s\n", "    record: full\n")
+
+
+def records_of(policy: str, expect: str, amount: int = 5) -> list[tuple[str, str, str]]:
+    text = f"  - {{name: x, {WHO}, call: {{server: ledger, tool: refund, args: {{amount: {amount}}}}}, expect: {expect}}}\n"
+    (scenario,) = suite_of(text).scenarios
+    return [(m.what, m.expected, m.got) for m in try_out(policy_of(policy), scenario).mismatches]
+
+
+def test_how_much_goes_on_record_can_be_expected() -> None:
+    no_default = "none given: no grant that applies says how much, and the configuration's default holds"
+
+    assert records_of(RECORDED, "{record: full}") == []
+    assert records_of(RECORDED, "{record: digest}") == [("record", "digest", "full")]
+    assert records_of(RECORDED, "{record: full}", 500) == [("record", "full", "none, because the call is denied")]
+    assert records_of(POLICY, "{record: none}") == [("record", "none", no_default)]
+
+
 def test_says_that_no_grant_sets_a_ttl() -> None:
     ((what, expected, got),) = mismatches_of("{ttl: 20s}", tool="get_invoice")
 

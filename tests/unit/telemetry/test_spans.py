@@ -38,6 +38,7 @@ _REASON_AT = {
     Stage.IDENTIFY: Reason.METHOD_NOT_SERVED,
     Stage.DECIDE: Reason.DENIED,
     Stage.MINT: Reason.MINT_FAILED,
+    Stage.RECORD: Reason.AUDIT_UNAVAILABLE,
     Stage.FORWARD: Reason.UPSTREAM_TIMEOUT,
     Stage.RESPOND: Reason.CLIENT_GONE,
 }
@@ -112,7 +113,8 @@ def test_the_server_span_carries_the_decision_and_its_path() -> None:
         "callgate.decision": "allow",
         "callgate.decision.id": "01J-decision",
         "callgate.decision.path": (
-            "accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok", "forward=ok", "respond=ok",
+            "accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok", "record=ok", "forward=ok",
+            "respond=ok",
         ),
         "callgate.workload.spiffe_id": AGENT,
         "callgate.server": "ledger",
@@ -120,6 +122,18 @@ def test_the_server_span_carries_the_decision_and_its_path() -> None:
     server = _only(spans_of(allowed()), SpanKind.SERVER)
     assert ours.items() <= _attributes(server).items()
     assert "callgate.reason" not in _attributes(server)
+
+
+def test_the_server_span_says_which_record_of_the_evidence_log_is_this_call() -> None:
+    record_of = {
+        "callgate.audit.origin": "gate.acme.test/audit",
+        "callgate.audit.sequence": 4711,
+        "callgate.session.id": "5e5e5e5e5e5e5e5e",
+        "callgate.record.level": "digest",
+    }
+    server, *children = spans_of(allowed())
+    assert record_of.items() <= _attributes(server).items()
+    assert not any(record_of.keys() & _attributes(child).keys() for child in children)
 
 
 def test_the_client_span_names_the_method_the_tool_and_the_tool_server() -> None:
@@ -340,7 +354,7 @@ def test_an_attribute_that_no_convention_lists_is_dropped_and_counted() -> None:
     trace = trace_of(*(record(stage, attributes=strays) for stage in Stage))
     spans = spans_of(trace)
     assert canary not in str(encode_spans(spans))
-    assert _attributes(_only(spans, SpanKind.SERVER))["callgate.attributes.dropped"] == len(strays) * 5
+    assert _attributes(_only(spans, SpanKind.SERVER))["callgate.attributes.dropped"] == len(strays) * 6
     assert _attributes(_only(spans, SpanKind.CLIENT))["callgate.attributes.dropped"] == len(strays)
 
 

@@ -17,12 +17,12 @@ HANDLE = SEALER.seal("upstream-1", ALICE, "ledger", NONCE, NOW)
 
 
 def test_opens_what_it_sealed_for_the_same_caller_and_server() -> None:
-    assert SEALER.open(HANDLE, ALICE, "ledger", NOW + 1, HOUR) == Session("upstream-1", NOW)
+    assert SEALER.open(HANDLE, ALICE, "ledger", NOW + 1, HOUR) == Session("upstream-1", NOW, NONCE)
 
 
 def test_a_server_without_sessions_is_not_one_with_an_empty_id() -> None:
     handle = SEALER.seal(None, ALICE, "ledger", NONCE, NOW)
-    assert SEALER.open(handle, ALICE, "ledger", NOW, HOUR) == Session(None, NOW)
+    assert SEALER.open(handle, ALICE, "ledger", NOW, HOUR) == Session(None, NOW, NONCE)
 
 
 def test_in_another_workloads_hands_there_is_no_such_session() -> None:
@@ -110,7 +110,7 @@ def test_any_text_is_unknown(handle: str) -> None:
 )
 def test_every_handle_opens_and_fits_a_header(upstream_id: str | None, nonce: bytes, server: str) -> None:
     handle = SEALER.seal(upstream_id, ALICE, server, nonce, NOW)
-    assert SEALER.open(handle, ALICE, server, NOW, HOUR) == Session(upstream_id, NOW)
+    assert SEALER.open(handle, ALICE, server, NOW, HOUR) == Session(upstream_id, NOW, nonce)
     assert is_session_id(handle) or len(handle) > 1024
     assert len(handle) <= MAX_HANDLE_CHARS
 
