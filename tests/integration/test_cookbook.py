@@ -26,7 +26,7 @@ SCHEMA_LINE: Final = "# yaml-language-server: $schema="
 KEYS: Final = frozenset(
     {
         "description", "workloads", "server", "tools", "scopes", "ttl", "limit", "users", "when", "from", "until", "for",
-        "between", "shadow",
+        "between", "shadow", "record",
     }
 )  # fmt: skip
 PARTS: Final = frozenset({"any", "issuers", "subjects", "groups", "days", "hours", "zone"})

@@ -56,14 +56,14 @@ def test_tells_of_an_allowed_call_and_a_denied_one_next_to_it_in_a_session_that_
         "error -31403",
         "denied",
         "nobody-wipes-the-ledger applies",
-        "not reached: mint, forward",
+        "not reached: mint, record, forward",
         "refund(number='INV-1001', amount=20)",
         "refunded 20 EUR of INV-1001",
         "refund(number='INV-1001', amount=900)",
         "error -31403",
         "no-refund-above-500 applies",
         "its condition holds",
-        "not reached: mint, forward",
+        "not reached: mint, record, forward",
     )
 
 

@@ -130,7 +130,7 @@ async def test_a_tool_server_that_hangs_up_is_a_trace_whose_client_span_is_an_er
     async with watched(tmp_path, hang_up) as at:
         async with at.agent() as agent:
             assert await told(agent, modern_call("get_invoice")) == (200, "upstream_closed")
-        path = (*PASSED, "decide=ok", "mint=ok", "forward=failed:upstream_closed", "respond=ok")
+        path = (*PASSED, "decide=ok", "mint=ok", "record=ok", "forward=failed:upstream_closed", "respond=ok")
         spans = await assert_refused(at, CALL, path, error__type="-31502", callgate__decision="allow")
     client = child(spans, CALL, "CLIENT")
     assert (client.is_error, client.attributes["error.type"]) == (True, "upstream_closed")
@@ -147,7 +147,14 @@ async def test_an_agent_that_goes_away_is_a_trace(tmp_path: Path) -> None:
         async with at.agent() as agent:
             await agent.say(modern_call("get_invoice"))
             await asked_for.wait()
-        path = (*PASSED, "decide=ok", "mint=ok", "forward=failed:client_gone", "respond=failed:client_gone")
+        path = (
+            *PASSED,
+            "decide=ok",
+            "mint=ok",
+            "record=ok",
+            "forward=failed:client_gone",
+            "respond=failed:client_gone",
+        )
         await assert_refused(at, CALL, path, error__type="client_gone")
 
 
@@ -158,7 +165,7 @@ async def test_a_tools_own_error_is_the_calls_error_and_no_refusal(tmp_path: Pat
     async with watched(tmp_path, fail) as at:
         async with at.agent() as agent:
             assert (await agent.ask(modern_call("get_invoice"))).status == 200
-        path = (*PASSED, "decide=ok", "mint=ok", "forward=ok", "respond=ok")
+        path = (*PASSED, "decide=ok", "mint=ok", "record=ok", "forward=ok", "respond=ok")
         spans = await assert_refused(at, CALL, path, error__type="tool_error", callgate__decision="allow")
     assert "callgate.reason" not in spans[0].attributes
     assert child(spans, CALL, "CLIENT").attributes["error.type"] == "tool_error"

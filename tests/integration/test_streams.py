@@ -14,7 +14,7 @@ from support.raw_agent import RawConnection, modern
 from support.tool_faults import OK, SECOND, Scene, first, scene
 from support.upstream import Asked, Reply, Script, said
 
-PASSED = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok")
+PASSED = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok", "record=ok")
 KIB, MIB = 1024, 1024 * 1024
 
 

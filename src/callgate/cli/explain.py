@@ -1,4 +1,4 @@
-"""`callgate explain`: why is this call decided as it is, and what may this workload do?"""
+"""`callgate explain`: why is this call decided as it is, or was it then, and what may this workload do?"""
 
 import sys
 import time
@@ -11,9 +11,10 @@ import click
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from callgate.cli import explained, permitted
+from callgate.cli import explained, happened_json, happened_shown, permitted
 from callgate.cli.branches import Node, draw, mermaid
 from callgate.cli.files import FileProblems, open_files
+from callgate.cli.happened import RecordedFlags
 from callgate.cli.situations import Flags, situation_of
 from callgate.config import Config
 from callgate.errors import Reason
@@ -73,6 +74,10 @@ class _Rules:
 @click.option("--at", metavar="MOMENT", help="When, such as 2026-12-31T18:00:00Z; now, unless given.")
 @click.option("--svid-age", metavar="DURATION", help="How long ago its SVID was issued, such as 5m.")
 @click.option("--call", metavar="FILE|-", help="All of that as JSON or YAML, as in a test; flags replace its parts.")
+@click.option("--decision", metavar="ID", help="Explain a decision that happened: its id, or the beginning of it.")
+@click.option("--trace-id", metavar="ID", help="The same by its trace, as the tracing backend shows it.")
+@click.option("--log", metavar="DIR", help="The log that holds it; else the one that the configuration names.")
+@click.option("--identity", metavar="FILE", help="An auditor's private key, to see arguments that were recorded.")
 @click.option("--format", "form", type=click.Choice(["tree", "json", "mermaid"]), default="tree", show_default=True)
 @click.option("--all", "all_rules", is_flag=True, help="Show every rule about other workloads, too.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 if the call is denied.")
@@ -87,13 +92,23 @@ def explain_call(
 ) -> None:
     """Tell how a call is decided, rule by rule, and what its token would say.  No gate is asked and nothing is called.
 
-    With --who alone: what that workload may do, on each server.  Exit status: 0 when there is an answer, whatever it
-    is (with --exit-code 3 for a denied call), 1 when a file is not good, 2 for a wrong command line.
+    With --who alone: what that workload may do, on each server.  With --decision or --trace-id: a decision that
+    happened, as the log has it, with the policy of then (kept with the log, or given by --policy); what the log does
+    not know, such as arguments without --identity, is told as not known.  Exit status: 0 when there is an answer,
+    whatever it is (with --exit-code 3 for a denied call), 1 when a file is not good, 2 for a wrong command line, a log
+    that cannot be read, or one that has no such decision.
 
     \b
       callgate explain --who spiffe://acme.test/ns/billing/sa/agent \\
           --server ledger --tool refund --args '{"amount": 5}'
+      callgate explain --decision 3f2a --log audit
     """  # noqa: D301  # click's \b
+    recorded = RecordedFlags(*(flags.pop(name) for name in ("decision", "trace_id", "log", "identity")))
+    if recorded.is_asked:
+        if extra := next((name for name, value in flags.items() if value is not None), None):
+            raise click.UsageError(f"--{extra.replace('_', '-')}: what was asked is in the record of the decision")
+        _explain_recorded(recorded, config, policies, form, (all_rules, exit_code))
+        return
     if config is not None and policies:
         raise click.UsageError("--config and --policy exclude each other")
     situation = situation_of(Flags(**flags))
@@ -111,6 +126,16 @@ def explain_call(
     shown = _shown(rules, explanation, all_rules=all_rules)
     _print(explained.as_tree(explanation, shown), explained.as_json(explanation, shown), form)
     if exit_code and explanation.decision.permit is None:
+        raise SystemExit(_DENIED)
+
+
+def _explain_recorded(
+    recorded: RecordedFlags, config: Path | None, policies: tuple[str, ...], form: str, switches: tuple[bool, bool]
+) -> None:
+    all_rules, exit_code = switches
+    found = recorded.found(config, policies)
+    _print(happened_shown.as_tree(found, all_rules=all_rules), happened_json.as_json(found), form)
+    if exit_code and found.entry.verdict == "deny":
         raise SystemExit(_DENIED)
 
 
@@ -160,9 +185,10 @@ def _shown(rules: _Rules, explanation: Explanation, *, all_rules: bool) -> expla
     notes = list(_about_caller(rules, explanation.call.caller))
     notes += _about_call(rules, explanation.call)
     claims = _claims(rules, explanation.decision.permit) if explanation.decision.permit is not None else None
+    record = rules.config.record_level(explanation.call.server) if rules.config is not None else None
     if isinstance(claims, str):
-        return explained.Shown(None, (*notes, claims), all_rules)
-    return explained.Shown(claims, tuple(notes), all_rules)
+        return explained.Shown(None, (*notes, claims), all_rules, record)
+    return explained.Shown(claims, tuple(notes), all_rules, record)
 
 
 def _about_caller(rules: _Rules, caller: SpiffeId) -> list[str]:

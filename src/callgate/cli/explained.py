@@ -8,11 +8,12 @@ from callgate.policy.decide import DecisionOutcome
 from callgate.policy.explain import Answer, Explanation, Question, RuleVerdict
 from callgate.policy.limit import Limit
 from callgate.policy.moments import written
+from callgate.policy.record_level import RecordLevel
 from callgate.policy.rule import Rule
 from callgate.wire.json_strict import JsonObject, JsonValue, dumps
 
 # Rules that are not about the call's workload, shown one by one; a reader wants to know of more only that they exist.
-_OTHERS_SHOWN = 5
+OTHERS_SHOWN = 5
 # What is said of these questions names its subject already ("workload matches …").
 _SELF_EXPLAINING = frozenset({Question.WORKLOAD, Question.TOOL, Question.USERS})
 
@@ -22,12 +23,14 @@ class Shown:
     """What is told beside the explanation itself.
 
     `token`: the claims that would be minted; None for a denied call, and where it is not known what the server expects.
-    `notes`: sentences about what the gate does before a decision.
+    `notes`: sentences about what the gate does before a decision.  `record`: how much goes on record where no grant
+    says; None where the configuration is not known.
     """
 
     token: JsonObject | None = None
     notes: tuple[str, ...] = ()
     all_rules: bool = False
+    record: RecordLevel | None = None
 
 
 def as_tree(explanation: Explanation, shown: Shown) -> Node:
@@ -36,7 +39,7 @@ def as_tree(explanation: Explanation, shown: Shown) -> Node:
     branches = (
         *_rules(explanation.verdicts, shown),
         *_shadow(explanation),
-        *_limits(explanation),
+        *_obligations(explanation, shown),
         *_token(shown),
         *(Node(Mark.NOTE, note) for note in shown.notes),
     )
@@ -59,7 +62,7 @@ def _head(explanation: Explanation) -> Iterator[str]:
 def _rules(verdicts: Iterable[RuleVerdict], shown: Shown) -> Iterator[Node]:
     about, others = _sorted_out(verdicts)
     yield from map(_rule, about)
-    rest = len(others) if shown.all_rules else _OTHERS_SHOWN
+    rest = len(others) if shown.all_rules else OTHERS_SHOWN
     yield from map(_rule, others[:rest])
     if more := len(others[rest:]):
         yield Node(Mark.NOTE, f"{more} more rules are about other workloads; --all shows them")
@@ -81,7 +84,7 @@ def _rule(verdict: RuleVerdict) -> Node:
     if not verdict.names_call:
         # Nothing else was asked.
         return Node(mark, f"{text}: {verdict.answers[-1].why}")
-    return Node(mark, text, tuple(_answer(answer, rule) for answer in verdict.answers))
+    return Node(mark, text, tuple(answer_node(answer, rule) for answer in verdict.answers))
 
 
 def place_of(rule: Rule) -> str:
@@ -89,12 +92,18 @@ def place_of(rule: Rule) -> str:
     return f"{rule.file}:{rule.line}"
 
 
-def _answer(answer: Answer, rule: Rule) -> Node:
-    label = "" if answer.question in _SELF_EXPLAINING else f"{answer.question}: "
+def answer_node(answer: Answer, rule: Rule) -> Node:
+    """What one question came to, with what a condition saw."""
+    label = label_of(answer)
     seen: tuple[Node, ...] = ()
     if rule.condition is not None and answer.question is Question.CONDITION:
         seen = tuple(Node(Mark.NONE, _seen(path, answer.seen)) for path in rule.condition.paths)
     return Node(Mark.YES if answer.yes else Mark.NO, f"{label}{answer.why}", seen)
+
+
+def label_of(answer: Answer) -> str:
+    """What stands before an answer's words."""
+    return "" if answer.question in _SELF_EXPLAINING else f"{answer.question}: "
 
 
 def _seen(path: str, seen: Mapping[str, JsonValue]) -> str:
@@ -108,12 +117,24 @@ def _shadow(explanation: Explanation) -> Iterator[Node]:
         yield Node(Mark.NOTE, f"if the rules in shadow were enforced: {shadow.outcome}, {because}")
 
 
-def _limits(explanation: Explanation) -> Iterator[Node]:
+def _obligations(explanation: Explanation, shown: Shown) -> Iterator[Node]:
     permit = explanation.decision.permit
-    for limit in permit.limits if permit else ():
+    if permit is None:
+        return
+    for limit in permit.limits:
         yield Node(Mark.NOTE, f"counts for the limit of {limit.rule}: {limit_text(limit)}")
-    if permit and permit.not_after is not None:
+    if permit.not_after is not None:
         yield Node(Mark.NOTE, f"a grant ends {written(permit.not_after)}")
+    if permit.record is not None:
+        yield Node(Mark.NOTE, f"on record: {permit.record}, as {_asking(explanation, permit.record)} asks")
+    elif shown.record is not None:
+        yield Node(Mark.NOTE, f"on record: {shown.record}, as the configuration says of {explanation.call.server}")
+
+
+def _asking(explanation: Explanation, level: RecordLevel) -> str:
+    """The first grant that asks for it."""
+    asking = (v.rule for v in explanation.verdicts if v.applies and v.rule.record == level and not v.rule.shadow)
+    return next(f"{rule.kind} {rule.id}" for rule in asking)
 
 
 def limit_text(limit: Limit) -> str:
@@ -163,6 +184,7 @@ def as_json(explanation: Explanation, shown: Shown) -> JsonObject:
         "shadow": {"decision": shadow.outcome, "reason": shadow.reason, "rules": [*shadow.rules]} if shadow else None,
         "limits": [limit_json(limit) for limit in permit.limits] if permit else [],
         "not_after": written(permit.not_after) if permit and permit.not_after is not None else None,
+        "record": permit.record or shown.record if permit else None,
         "token": shown.token,
         "notes": [*shown.notes],
     }
@@ -182,11 +204,12 @@ def _rule_json(verdict: RuleVerdict) -> JsonObject:
         "file": rule.file,
         "line": rule.line,
         "applies": verdict.applies,
-        "answers": [_answer_json(answer) for answer in verdict.answers],
+        "answers": [answer_json(answer) for answer in verdict.answers],
     }
 
 
-def _answer_json(answer: Answer) -> JsonObject:
+def answer_json(answer: Answer) -> JsonObject:
+    """The same as JSON."""
     found: JsonObject = {"question": answer.question, "yes": answer.yes, "why": answer.why}
     if answer.truth is not None:
         found |= {"truth": answer.truth, "seen": dict(answer.seen)}

@@ -1,0 +1,167 @@
+"""One request of a session as a step of its story: what was asked for, how it was decided, and what became of it.
+
+What an entry says is taken as it comes: a field that is missing, or of another type than the format's, is told as one
+that says nothing.  Pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from callgate.audit.entries import Entry, Status, number_of, objects_of, text_of
+from callgate.audit.passed import objects_of as content_of
+from callgate.trace import Finding, Outcome
+from callgate.wire.json_strict import JsonObject
+
+
+class Tone(StrEnum):
+    """The four ways to end that a reader tells apart at a glance, the one that matters most first."""
+
+    OPEN = "open"
+    FAILED = "failed"
+    DENIED = "denied"
+    WELL = "well"
+
+
+_STATUSES: Final = frozenset(Status)
+_TONES: Final[Mapping[Status, Tone]] = {
+    Status.ANSWERED: Tone.WELL,
+    Status.ABSORBED: Tone.WELL,
+    Status.REFUSED: Tone.DENIED,
+    Status.OPEN: Tone.OPEN,
+}
+
+
+def tone_of(status: Status) -> Tone:
+    """An error of a tool is a failure here: the gate let the call through, and it did not end well."""
+    return _TONES.get(status, Tone.FAILED)
+
+
+def status_of(entry: Entry) -> Status:
+    """How a request ended; UNKNOWN for a status that the format does not have."""
+    return Status(entry.status) if entry.status in _STATUSES else Status.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One stage of a decision path: `decide=refused:no_grant`.  `reason` is "" where the stage ended OK."""
+
+    stage: str
+    outcome: str
+    reason: str
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the call went on from here."""
+        return self.outcome == Outcome.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What the log knows of the token that a call left with; never the token.  `expires`: Unix seconds."""
+
+    jti: str
+    audience: str
+    scope: str
+    expires: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What passed, in numbers, and the content objects (SHA-256, hex) that hold it where it was kept in full."""
+
+    level: str
+    request_bytes: int | None
+    answer_bytes: int | None
+    events: int | None
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request of a session.  `number` counts from 1; `offset_us` is from the session's first request."""
+
+    number: int
+    offset_us: int
+    entry: Entry
+    path: tuple[PathStep, ...]
+    rules: tuple[Finding, ...]
+    token: Token | None
+    took_us: int | None
+    traffic: Traffic
+
+    @property
+    def tone(self) -> Tone:
+        """How it ended, at a glance."""
+        return tone_of(self.status)
+
+    @property
+    def status(self) -> Status:
+        """How it ended."""
+        return status_of(self.entry)
+
+    @property
+    def more_rules(self) -> int:
+        """How many rules were looked at beside those that the record names."""
+        return max(0, number_of(self.entry.record, "more_rules", 0))
+
+
+def step_of(entry: Entry, number: int, began_ns: int) -> Step:
+    """One request as a step.  `began_ns`: when the session did."""
+    return Step(
+        number=number,
+        # Not negative: of a clock that was set back a record of its own tells.
+        offset_us=max(entry.time_ns - began_ns, 0) // 1000,
+        entry=entry,
+        path=tuple(map(_path_step, entry.path)),
+        rules=tuple(map(_finding, objects_of(entry.record, "rules"))),
+        token=_token(entry.part("token")),
+        took_us=took_of(entry),
+        traffic=traffic_of(entry),
+    )
+
+
+def took_of(entry: Entry) -> int | None:
+    """From the intent to the end, in microseconds; None where there was no end, or no beginning."""
+    return _count(entry.outcome, "took_us") if entry.outcome else None
+
+
+def began_by(entry: Entry) -> str:
+    """The session that an `initialize` began, or ""."""
+    return text_of(entry.outcome, "began") if entry.outcome else ""
+
+
+def traffic_of(entry: Entry) -> Traffic:
+    """What is known of what passed."""
+    found = entry.outcome.get("answer") if entry.outcome else None
+    answer = found if isinstance(found, dict) else {}
+    return Traffic(
+        level=text_of(entry.record, "record") or "none",
+        request_bytes=_count(entry.record, "size"),
+        answer_bytes=_count(answer, "bytes"),
+        events=_count(answer, "events"),
+        objects=content_of(entry),
+    )
+
+
+def _path_step(step: str) -> PathStep:
+    stage, _, rest = step.partition("=")
+    outcome, _, reason = rest.partition(":")
+    return PathStep(stage, outcome, reason)
+
+
+def _finding(rule: JsonObject) -> Finding:
+    return Finding(text_of(rule, "rule"), text_of(rule, "kind"), rule.get("matched") is True, text_of(rule, "why"))
+
+
+def _token(token: JsonObject) -> Token | None:
+    if not token:
+        return None
+    return Token(text_of(token, "jti"), text_of(token, "aud"), text_of(token, "scope"), _count(token, "exp"))
+
+
+def _count(record: JsonObject, name: str) -> int | None:
+    """A number that is not negative."""
+    found = number_of(record, name, -1)
+    return found if found >= 0 else None

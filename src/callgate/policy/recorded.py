@@ -1,0 +1,213 @@
+"""A request that was decided before, as far as its record in the audit log tells.
+
+A record tells who called what, for whom and when.  Of the arguments it holds a digest, of the user's claims and the
+tool's annotations nothing: what a policy asks of those is not known afterwards, unless the arguments were recorded in
+full.  Whoever reads a log must take it as it is: a field that is missing or of another type reads as if nothing were
+there.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache, lru_cache
+from hashlib import sha256
+from typing import Final
+
+from callgate.errors import Reason
+from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from callgate.identity.user import User
+from callgate.policy.call import Call
+from callgate.policy.history import WorkloadHistory
+from callgate.policy.model import DEFAULT_DENY
+from callgate.policy.templates import ScopeTemplate
+from callgate.trace import Stage
+from callgate.wire.json_strict import JsonObject
+
+# Refused while the call ran, by what others did before it, and not by a rule.
+LIMITS: Final = frozenset({Reason.RATE_LIMITED, Reason.TOO_MANY_CALLS, Reason.UPSTREAM_BREAKER_OPEN})
+BY_POLICY: Final = frozenset({Reason.DENIED, Reason.NO_GRANT})
+AFTER_POLICY: Final = frozenset(Stage) - {
+    Stage.ACCEPT, Stage.AUTHENTICATE, Stage.READ, Stage.IDENTIFY, Stage.DECIDE,
+}  # fmt: skip
+_DECIDED: Final = f"{Stage.DECIDE}=ok"
+# Of a user's groups, a record has so many.
+MAX_RECORDED_GROUPS: Final = 64
+# The digest of `{}`: of arguments that are not there, all is known.
+_NO_ARGUMENTS: Final = sha256(b"{}").hexdigest()
+# Callers of one log whose IDs are kept ready, and seconds whose text is.
+_MAX_IDS: Final = 4_096
+_MAX_SECONDS: Final = 64
+
+
+class Ruling(StrEnum):
+    """What the policy said to a recorded request."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    # Allowed, and refused by a limit.
+    LIMITED = "limited"
+    # Refused before the policy was asked.
+    NOT_ASKED = "not_asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Which rules applied, as the record says.  `is_complete`: no others did."""
+
+    rules: frozenset[str]
+    grants: tuple[str, ...]
+    denials: tuple[str, ...]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call once more.
+
+    `unknown`: the variables of conditions (`callgate.policy.cel_names`) that had a value then, and have none in `call`.
+    """
+
+    call: Call
+    unknown: frozenset[str]
+    applied: Applied
+    record: JsonObject
+
+    def hides(self, scope: ScopeTemplate) -> bool:
+        """Whether a scope is made from what is not known."""
+        return "args" in self.unknown and "{args." in scope.text
+
+    @property
+    def policy(self) -> str:
+        """The digest of the policy that decided."""
+        return text_of(self.record, "policy")
+
+
+def ruling_of(record: JsonObject) -> Ruling | None:
+    """What the policy said; None for a record that is no request."""
+    kind, reason, stage = (text_of(record, name) for name in ("kind", "reason", "stage"))
+    if kind == "intent" or (kind == "absorbed" and reason == ""):
+        return Ruling.ALLOWED
+    if kind not in {"refusal", "absorbed"}:
+        return None
+    if _DECIDED in list_of(record.get("path")) or stage in AFTER_POLICY:
+        return Ruling.ALLOWED
+    if reason == Reason.DRY_RUN:
+        return Ruling.ALLOWED
+    if stage == Stage.DECIDE and reason in LIMITS:
+        return Ruling.LIMITED
+    return Ruling.DENIED if stage == Stage.DECIDE and reason in BY_POLICY else Ruling.NOT_ASKED
+
+
+def moment_of(record: JsonObject, name: str = "time") -> float | None:
+    """When it was recorded, in Unix seconds: right after the decision; or another moment that it names."""
+    said = text_of(record, name)
+    second = _second(said[:19])
+    # RFC 3339 in UTC with nine decimals.
+    decimals = said[20:29]
+    return None if second is None else second + (int(decimals) / 1e9 if decimals.isdecimal() else 0.0)
+
+
+def recorded_call(
+    record: JsonObject, arguments: JsonObject | None, history: WorkloadHistory | None = None
+) -> RecordedCall | None:
+    """The call that was decided on; None where the record does not say who called what, and when.
+
+    `arguments`: what was recorded of them in full; None where that is not to be had.
+    """
+    caller, now = caller_of(record), moment_of(record)
+    server, method, tool = record.get("server"), record.get("method"), record.get("tool")
+    if caller is None or now is None or not isinstance(server, str) or not isinstance(method, str):
+        return None
+    user, (not_before, not_after) = _user(record.get("user")), _bounds(record.get("svid"))
+    is_call = method == "tools/call"
+    if arguments is None and record.get("args") == _NO_ARGUMENTS:
+        arguments = {}
+    call = Call(
+        caller=caller,
+        server=server,
+        method=method,
+        tool=tool if isinstance(tool, str) else None,
+        arguments=arguments if is_call else None,
+        now=now,
+        svid_not_before=not_before,
+        svid_not_after=not_after,
+        revision=text_of(record, "revision"),
+        size_bytes=size if isinstance(size := record.get("size"), int) else 0,
+        purpose=text_of(record, "purpose"),
+        user=user,
+        history=history,
+    )
+    return RecordedCall(call, _unknown(user, arguments, is_call=is_call), applied_of(record), record)
+
+
+def caller_of(record: JsonObject) -> SpiffeId | None:
+    """The workload; None where the record names none."""
+    said = record.get("caller")
+    return _spiffe_id(said) if isinstance(said, str) else None
+
+
+def applied_of(record: JsonObject) -> Applied:
+    """The rules that the record lists; those that applied stand first."""
+    found = [
+        each for each in list_of(record.get("rules")) if isinstance(each, dict) and each.get("rule") != DEFAULT_DENY
+    ]
+    matched = [(str(each.get("rule")), each.get("kind")) for each in found if each.get("matched") is True]
+    return Applied(
+        frozenset(rule for rule, _ in matched),
+        tuple(rule for rule, kind in matched if kind == "grant"),
+        tuple(rule for rule, kind in matched if kind == "denial"),
+        "more_rules" not in record or len(matched) < len(found),
+    )
+
+
+def _unknown(user: User | None, arguments: JsonObject | None, *, is_call: bool) -> frozenset[str]:
+    has_more_groups = user is not None and len(user.groups) >= MAX_RECORDED_GROUPS
+    return _unknown_of(is_call and arguments is None, user is not None, has_more_groups)
+
+
+@cache
+def _unknown_of(*is_unknown: bool) -> frozenset[str]:
+    named = zip(("args", "user.claims", "user.groups"), is_unknown, strict=True)
+    return frozenset({"tool.annotations", *(name for name, unknown in named if unknown)})
+
+
+@lru_cache(maxsize=_MAX_IDS)
+def _spiffe_id(text: str) -> SpiffeId | None:
+    try:
+        return SpiffeId.parse(text)
+    except InvalidSpiffeId:
+        return None
+
+
+@lru_cache(maxsize=_MAX_SECONDS)
+def _second(text: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(f"{text}+00:00").timestamp())
+    except ValueError:
+        return None
+
+
+def _user(said: object) -> User | None:
+    if not isinstance(said, dict):
+        return None
+    groups = tuple(group for group in list_of(said.get("groups")) if isinstance(group, str))
+    return User(text_of(said, "issuer"), text_of(said, "subject"), groups)
+
+
+def _bounds(said: object) -> tuple[float, float]:
+    match said:
+        case [int(not_before), int(not_after)]:
+            return float(not_before), float(not_after)
+        case _:
+            return 0.0, 0.0
+
+
+def text_of(record: JsonObject, name: str) -> str:
+    """The text of that name; "" for none."""
+    found = record.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def list_of(said: object) -> list[object]:
+    """The list that this is; none for anything else."""
+    return said if isinstance(said, list) else []
