@@ -22,7 +22,7 @@ from callgate.config import Config, load_config
 from callgate.policy.compile import Policy, load_policy
 from callgate.policy.remarks import CHECKS as REMARKS
 from callgate.policy.scenario import Suite, read_suite, try_out
-from callgate.schemas import FORMATS, schema_text
+from callgate.schemas import SCHEMAS, schema_text
 from callgate.yaml_strict import Problem
 
 ROOT: Final = Path(__file__).parents[1]
@@ -40,6 +40,9 @@ _RECIPE: Final = re.compile(r"^([a-z][a-z-]*)\b[^:=\n]*:(?!=)", re.MULTILINE)
 # What editors with the YAML language server look for.
 _SCHEMA_LINE: Final = "# yaml-language-server: $schema="
 
+# Files of whoever reads the page, which are not here.
+_NOT_HERE: Final = re.compile(r"No such file or directory|does not exist\.$")
+
 # Files of others, of which no more is known than the commands in them.
 _FOREIGN: Final = ("# .github/", "# kubernetes/")
 
@@ -50,6 +53,7 @@ _REST: Final = {
         "issuer": "issuer: https://gate.acme.test",
         "policy": "policy: policy.yaml",
         "servers": "servers: {ledger: {url: https://ledger.acme.test/mcp}}",
+        "audit": "audit: {folder: audit}",
     },
     "policy.yaml": {"version": "version: 1", "trust_domains": "trust_domains: [acme.test, partner.test]"},
     "policy.test.yaml": {"policy": "policy: policy.yaml"},
@@ -131,7 +135,8 @@ def _refusal_of(program: str, arguments: Sequence[str], recipes: frozenset[str])
     try:
         _parse(callgate, arguments)
     except click.UsageError as error:
-        return error.format_message()
+        told = error.format_message()
+        return "" if _NOT_HERE.search(told) else told
     return ""
 
 
@@ -205,8 +210,8 @@ def stale_tables(page: Page) -> Iterator[str]:
 
 def stale_schemas() -> Iterator[str]:
     """Published schemas that are not those of the code."""
-    for name, form in FORMATS.items():
-        file = DOCS / "reference" / form.filename
+    for name, filename in SCHEMAS.items():
+        file = DOCS / "reference" / filename
         if not file.exists() or file.read_text(encoding="utf-8") != schema_text(name):
             yield f"{file.relative_to(ROOT)}:1: it is out of date: run python docs/generate.py"
 

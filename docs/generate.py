@@ -20,16 +20,20 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from callgate.addresses import Address
+from callgate.audit.chain import Kind as RecordKind
+from callgate.audit.format import KINDS, rows_of
+from callgate.audit.record_parts import COMMON
 from callgate.errors import ANSWERS, Reason
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.cel_names import VARIABLES
 from callgate.policy.remarks import CHECKS
-from callgate.schemas import FORMATS, FileFormat, Key, keys_of, read_words, schema_text
+from callgate.schemas import FORMATS, SCHEMAS, FileFormat, Key, keys_of, read_words, schema_text
 from callgate.trace import Stage
 from callgate.wire.methods import METHODS, Kind
 
 DOCS: Final = Path(__file__).parent
 _MARKED: Final = re.compile(r"(<!-- generated: ([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FIELD_HEAD: Final = ("Field", "Form", "Meaning")
 _BOUNDS: Final = {Ge: "from", Gt: "more than", Le: "at most"}
 
 
@@ -121,6 +125,21 @@ def remarks_list() -> str:
         f"#### {check.code}\n\n**{check.name}**, {check.level}. {check.summary} *{check.hint}*\n"
         for check in CHECKS.values()
     )
+
+
+def common_fields_table() -> str:
+    """The fields that every audit record has."""
+    return _table(_FIELD_HEAD, ((f"`{field.name}`", field.shape.words, field.meaning) for field in COMMON))
+
+
+def record_kinds_list() -> str:
+    """Every kind of audit record, each under a heading, with its fields."""
+    return "\n".join(f"#### `{kind}`\n\n{form.meaning}\n{_fields_of(kind)}" for kind, form in KINDS.items())
+
+
+def _fields_of(kind: RecordKind) -> str:
+    rows = [(f"`{path}`", form, meaning) for path, form, meaning in rows_of(kind)]
+    return f"\n{_table(_FIELD_HEAD, rows)}" if rows else ""
 
 
 def _options_table(rows: Callable[[], list[tuple[str, str, str]]]) -> str:
@@ -237,6 +256,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "policy-test.yaml": policy_test_table,
         "variables": variables_table,
         "remarks": remarks_list,
+        "record-fields": common_fields_table,
+        "record-kinds": record_kinds_list,
         **{name: partial(_options_table, rows) for name, rows in makers().items()},
     }
 )
@@ -250,7 +271,7 @@ def regenerated(text: str) -> str:
 def generated_files() -> Mapping[Path, str]:
     """What every generated file should say.  Raises StaleWordsError and KeyError, as `regenerated` does."""
     pages = {page: regenerated(page.read_text(encoding="utf-8")) for page in sorted(DOCS.rglob("*.md"))}
-    return pages | {DOCS / "reference" / form.filename: schema_text(name) for name, form in FORMATS.items()}
+    return pages | {DOCS / "reference" / filename: schema_text(name) for name, filename in SCHEMAS.items()}
 
 
 def main() -> None:
