@@ -221,11 +221,6 @@ class Config(StrictModel):
         return audit.model_copy(update={"origin": origin})
 
     @property
-    def audit_origin(self) -> str:
-        """The name of this gate's log: the key name of its checkpoints (C2SP signed-note)."""
-        return self.audit.origin
-
-    @property
     def has_auditors(self) -> bool:
         """Whether there is somebody to whom content can be encrypted, so that `record: full` can be met."""
         return bool(self.audit.recipients)

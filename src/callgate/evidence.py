@@ -74,7 +74,7 @@ class Evidence:
         view = policy.view(call.caller, call.server, call.now)
         naming = view.on(call.tool).grants
         # A tool that is not to be recorded is not when its call is refused, either.
-        said = strongest(each.rule.record for each in naming)
+        said = strongest(each.rule.record for each in naming if not each.rule.shadow)
         path.evidence["record"] = level = said or self._parts.routes[call.server].record
         if level == "full" and not view.has_grants:
             # Who may do nothing here gets no room for what it sends, either.

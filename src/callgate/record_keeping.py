@@ -35,6 +35,8 @@ _SWEEP_LOOKS: Final = 360
 _SWEEP_PAUSE_S: Final = 0.01
 # A folder that cannot be written to now can be soon.
 _AGAIN_S: Final = 5.0
+# Each has up to 4 MiB; a folder that takes none of them is told of.
+_MAX_UNKEPT: Final = 16
 # For what could not be kept before, at the end; as long as the log itself takes at most.
 _END_S: Final = 3.0
 _SILENT: Final = frozenset({LogEvent.OPENED, LogEvent.AVAILABLE})
@@ -76,7 +78,7 @@ class RecordKeeping:
         )
         self._store: ContentStore | None = None
         self._known: str = ""
-        self._unkept: list[Policy] = []
+        self._unkept: dict[str, Policy] = {}
         self._to_keep = trio.Event()
 
     def content(self) -> ContentStore | None:
@@ -96,7 +98,9 @@ class RecordKeeping:
             return
         self._known = policy.digest
         self.log.note(Kind.POLICY, {"digest": policy.digest, "files": policy.sources_told})
-        self._unkept.append(policy)
+        self._unkept[policy.digest] = policy
+        if len(self._unkept) > _MAX_UNKEPT:
+            del self._unkept[next(iter(self._unkept))]
         self._to_keep.set()
 
     async def run(
@@ -121,7 +125,7 @@ class RecordKeeping:
 
     async def _keep_the_rest(self) -> None:
         """The texts that nobody would have any more: the next gate may begin with another policy."""
-        for policy in self._unkept:
+        for policy in self._unkept.values():
             try:
                 await trio.to_thread.run_sync(
                     keep, self._folder, policy.sources, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
@@ -149,14 +153,14 @@ class RecordKeeping:
     async def _keep_policies(self) -> None:
         while True:
             await self._to_keep.wait()
-            policy = self._unkept[0]
+            policy = next(iter(self._unkept.values()))
             try:
                 await trio.to_thread.run_sync(keep, self._folder, policy.sources, abandon_on_cancel=True)
             except OSError as error:
                 _LOG.warning("log of calls: the policy's text cannot be kept: %s", error.strerror or error)
                 await trio.sleep(_AGAIN_S)
                 continue
-            del self._unkept[0]
+            self._unkept.pop(policy.digest, None)
             if not self._unkept:
                 self._to_keep = trio.Event()
 
@@ -183,8 +187,8 @@ class RecordKeeping:
     async def _sweep(self) -> None:
         steps = sweep(self._folder, self._keep, self._clock.now())
         limiter = trio.CapacityLimiter(1)
-        take = partial(trio.to_thread.run_sync, next, steps, _END, limiter=limiter, abandon_on_cancel=True)
-        while (step := await take()) is not _END:
+        take = partial(trio.to_thread.run_sync, next, steps, _NO_MORE, limiter=limiter, abandon_on_cancel=True)
+        while (step := await take()) is not _NO_MORE:
             # Deleted is what the next step is asked for.
             if isinstance(step, Doomed) and not await self.log.noted(
                 Kind.RETENTION, {"deleted": step.digests, "why": step.why}
@@ -193,7 +197,7 @@ class RecordKeeping:
             await trio.sleep(_SWEEP_PAUSE_S)
 
 
-_END: Final = object()
+_NO_MORE: Final = object()
 
 
 def _place(folder: Path, target: str) -> str:

@@ -23,6 +23,7 @@ async def test_follows_a_forced_change_of_authority_without_losing_identity(spir
         async def until_seen(wanted: Callable[[Json], bool]) -> Json:
             while not wanted(seen[-1]):
                 seen.append(await watcher.next_line())
+                assert has_identity(seen[-1]), seen
             return seen[-1]
 
         new = (await spire.authority("prepare"))["prepared_authority"]["authority_id"]
@@ -34,4 +35,4 @@ async def test_follows_a_forced_change_of_authority_without_losing_identity(spir
         await spire.authority("revoke", old)
         last = await until_seen(lambda state: old not in state["authorities"])
     assert last["issuer"] == new
-    assert all(has_identity(state) and state["refused"] is None for state in seen)
+    assert all(state["refused"] is None for state in seen), seen

@@ -89,7 +89,7 @@ def test_takes_all_that_can_be_said() -> None:
     assert config.audit.recipients == (AGE, SSH, "auditors.txt")
     assert config.audit.checkpoint_to == ("/mnt/other/checkpoint", "https://w.test/c")
     assert (config.audit.segment_age_s, config.audit.keep_content_s) == (3600, 12 * 3600)
-    assert (config.audit_origin, config.audit.key, config.has_auditors) == ("gate-1/audit", "/etc/audit.pem", True)
+    assert (config.audit.origin, config.audit.key, config.has_auditors) == ("gate-1/audit", "/etc/audit.pem", True)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_takes_all_that_can_be_said() -> None:
     ],
 )
 def test_the_log_is_called_after_the_issuer(issuer: str, origin: str) -> None:
-    assert read("{}", START.replace("https://gate.acme.test:8444", f'"{issuer}"')).audit_origin == origin
+    assert read("{}", START.replace("https://gate.acme.test:8444", f'"{issuer}"')).audit.origin == origin
 
 
 def test_an_issuer_too_long_to_call_the_log_after_needs_an_origin() -> None:
@@ -111,7 +111,7 @@ def test_an_issuer_too_long_to_call_the_log_after_needs_an_origin() -> None:
     assert problems("{}", start) == [
         "c.yaml:6:8: audit needs an 'origin' of its own: that of the issuer would be too long a name for the log"
     ]
-    assert read("{origin: gate/audit}", start).audit_origin == "gate/audit"
+    assert read("{origin: gate/audit}", start).audit.origin == "gate/audit"
 
 
 @pytest.mark.parametrize("origin", ["gate acme/audit", "gate+acme/audit", '"gate\\u00a0acme"', "ä", "''", "a" * 256])

@@ -17,7 +17,6 @@ from callgate.errors import GatewayError
 # The first line of every age file.
 INTRODUCTION: Final = b"age-encryption.org/v1\n"
 OPENSSH_KEY: Final = b"-----BEGIN OPENSSH PRIVATE KEY-----"
-SECRET_KEY: Final = "AGE-SECRET-KEY-1"  # noqa: S105  # how each of them begins
 # What pyrage says where each recipient of a file is somebody else; its errors have no other mark.
 _NO_KEY: Final = "No matching keys found"
 

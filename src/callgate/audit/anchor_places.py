@@ -10,7 +10,6 @@ import ssl
 import stat
 from collections import deque
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import orjson
 import trio
 
+from callgate.audit.chain import time_text
 from callgate.audit.disk import sync_folder
 from callgate.telemetry.log_events import CheckpointEvents, LogEvent, checkpoint_event
 from callgate.telemetry.visible import visible
@@ -75,7 +75,7 @@ class FilePlace:
         """See `Place`.  Durable when it returns without a problem."""
         if head is None:
             return Delivery()
-        line = orjson.dumps({"time": _time(head.at_ns), "note": head.note}) + b"\n"
+        line = orjson.dumps({"time": time_text(head.at_ns), "note": head.note}) + b"\n"
         with trio.move_on_after(self._patience_s):
             try:
                 await trio.to_thread.run_sync(
@@ -210,9 +210,3 @@ def _named(error: OSError) -> str:
 
 def _unanswered(patience_s: float) -> Delivery:
     return Delivery(f"no answer within {patience_s:g} s")
-
-
-def _time(at_ns: int) -> str:
-    """RFC 3339 in UTC, to the nanosecond, as records have it."""
-    second, ns = divmod(at_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{ns:09d}Z"

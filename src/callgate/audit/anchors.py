@@ -7,7 +7,6 @@ counts is the newest checkpoint, for it vouches for all records before it: one t
 import logging
 import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -52,15 +51,14 @@ class AnchorLimits:
 class PlaceState:
     """How it stands with one place, as of now.
 
-    `size`: of the last checkpoint that it has, 0 for none.  `delivered_ns`: since when, Unix nanoseconds.  `problem`:
-    why the last attempt failed, in a short sentence; "" while all is well.  `behind_since_ns`: when the first
-    checkpoint was made that it lacks, 0 where it has the newest.  `refused`: it takes none at all, as a collector for
+    `size`: of the last checkpoint that it has, 0 for none.  `problem`: why the last attempt failed, in a short sentence;
+    "" while all is well.  `behind_since_ns`: when the first checkpoint was made that it lacks, in Unix nanoseconds; 0
+    where it has the newest.  `refused`: it takes none at all, as a collector for
     traces alone.
     """
 
     name: str
     size: int = 0
-    delivered_ns: int = 0
     problem: str = ""
     behind_since_ns: int = 0
     refused: bool = False
@@ -213,7 +211,7 @@ class Anchors:
             way.sent = head
             newest = self._newest
             way.state.behind_since_ns = 0 if newest is head or newest is None else newest.at_ns
-        way.state.size, way.state.delivered_ns = head.size, time.time_ns()
+        way.state.size = head.size
 
     def _say(self, way: _Way, delivery: Delivery) -> None:
         """A line where it begins to fail, and one where that is over."""

@@ -13,12 +13,16 @@ from typing import Final, NamedTuple
 import orjson
 
 from callgate.audit.merkle import HASH_BYTES, Tree, leaf_hash
+from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import is_deeper
 
 FORMAT_VERSION: Final = 1
 # What the first record names as the one before it.
 NO_RECORD: Final = "0" * (2 * HASH_BYTES)
 # More than any record needs: a reader holds one line at a time, and stops where a line has no end.
 MAX_LINE_BYTES: Final = 1024 * 1024
+# Lists and objects within each other: a record has three.  What is deeper could not be shown by every tool.
+MAX_DEPTH: Final = 64
 # What is left of a record that would be longer: of each list so many, of each text so many characters.  That is 600 KB
 # where the list is one of hashes with a name beside each, the longest that there is.
 _MAX_LISTED: Final = 2048
@@ -131,3 +135,15 @@ def _shortened(value: object) -> object:
             return [_shortened(each) for each in value[:_MAX_LISTED]]
         case _:
             return value
+
+
+def record_in(line: bytes) -> JsonObject | None:
+    """What a line says that anybody may have written; None for what is no JSON object, or deeper than MAX_DEPTH."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    # In a text a bracket means nothing: only where there are many is it looked at what they are.
+    return None if line.count(b"[") + line.count(b"{") > MAX_DEPTH and is_deeper(found, MAX_DEPTH) else found

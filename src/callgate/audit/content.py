@@ -16,6 +16,7 @@ from secrets import token_hex
 from typing import Final
 
 from callgate.audit.age import AgeFile, BrokenAgeFile, Identity, NoMatchingKey, decrypt, encrypt
+from callgate.audit.disk import write_whole
 from callgate.audit.places import Places
 from callgate.audit.recipients import load_recipients
 from callgate.errors import GatewayError
@@ -128,17 +129,21 @@ def read(folder: Path, digest: str, identities: Sequence[Identity]) -> bytes:
         raise UnreadableContent(Why.MALFORMED, digest) from None
 
 
+def object_path(folder: Path, digest: str) -> Path | None:
+    """Where an object of the log in `folder` would be; None for what is no hash: it comes from the log."""
+    return Path(Places(folder).object(digest)) if _DIGEST.fullmatch(digest) else None
+
+
 def _file_of(folder: Path, digest: str) -> bytes:
-    # It comes from the log, and becomes a path.
-    if _DIGEST.fullmatch(digest) is None:
+    path = object_path(folder, digest)
+    if path is None:
         raise UnreadableContent(Why.MISSING, digest)
-    path = Places(folder).object(digest)
     try:
         descriptor = os.open(path, _READ)
     except FileNotFoundError:
         raise UnreadableContent(Why.MISSING, digest) from None
     except OSError as error:
-        if Path(path).is_symlink():
+        if path.is_symlink():
             raise UnreadableContent(Why.CHANGED, digest) from error
         raise
     try:
@@ -165,16 +170,10 @@ def _write(name: str, folder: int, file: AgeFile) -> None:
     descriptor = os.open(name, _WRITE, _FILE_MODE, dir_fd=folder)
     try:
         for piece in file.pieces:
-            _write_whole(descriptor, piece)
+            write_whole(descriptor, piece)
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_whole(descriptor: int, piece: bytes) -> None:
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _clear_unfinished(content: int) -> None:

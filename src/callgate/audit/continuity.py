@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from callgate.audit.entries import number_of, text_of
 from callgate.audit.merkle import leaf_hash
 from callgate.audit.segments import from_record, parsed, raw_lines, segments
+from callgate.wire.members import number_of, text_of
 
 
 @dataclass(frozen=True, slots=True)

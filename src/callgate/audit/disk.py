@@ -122,7 +122,7 @@ def replace_file(path: Path, content: bytes) -> None:
         beside.unlink()
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     try:
-        _write_whole(fd, content)
+        write_whole(fd, content)
         os.fdatasync(fd)
     finally:
         os.close(fd)
@@ -138,11 +138,13 @@ def add_line(path: Path, line: bytes) -> None:
         tail = os.pread(fd, _LAST_LINE_BYTES, max(0, size - _LAST_LINE_BYTES))
         if not tail.endswith(b"\n"):
             os.ftruncate(fd, size - len(tail) + tail.rfind(b"\n") + 1)
-        _write_whole(fd, line)
+        write_whole(fd, line)
     finally:
         os.close(fd)
 
 
-def _write_whole(fd: int, content: bytes) -> None:
-    if os.write(fd, content) < len(content):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def write_whole(fd: int, content: bytes) -> None:
+    """Write all of it, however many writes that takes.  Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]

@@ -14,7 +14,8 @@ from typing import Final, Literal, TypeAlias
 
 from callgate.audit.chain import Kind
 from callgate.errors import Reason
-from callgate.wire.json_strict import JsonObject, JsonValue
+from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, text_of, texts_of
 
 # The records that are about one request each.
 REQUESTS: Final = frozenset({Kind.INTENT, Kind.REFUSAL, Kind.ABSORBED})
@@ -160,6 +161,12 @@ class Entry:
         return took if took >= 0 else None
 
     @property
+    def answer(self) -> JsonObject:
+        """What was passed on to the agent, as the outcome has it; empty where it says nothing."""
+        found = self.outcome.get("answer") if self.outcome else None
+        return found if isinstance(found, dict) else {}
+
+    @property
     def jti(self) -> str:
         """The id of the token that was minted."""
         return text_of(self.part("token"), "jti")
@@ -196,7 +203,7 @@ def join(
     waiting: deque[_Waiting] = deque()
     open_intents: dict[int, _Waiting] = {}
     for record in records:
-        kind = record.get("kind")
+        kind = text_of(record, "kind")
         if kind == Kind.OUTCOME:
             if ended := open_intents.pop(number_of(record, "intent"), None):
                 ended.entry, ended.waits = Entry(ended.entry.record, record), False
@@ -221,30 +228,6 @@ class _Waiting:
 
     entry: Entry
     waits: bool
-
-
-def text_of(record: JsonObject, name: str) -> str:
-    """The text of that name; "" for none."""
-    found = record.get(name)
-    return found if isinstance(found, str) else ""
-
-
-def number_of(record: JsonObject, name: str, default: int = -1) -> int:
-    """The whole number of that name."""
-    found = record.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) else default
-
-
-def texts_of(record: JsonObject, name: str) -> tuple[str, ...]:
-    """The texts in the list of that name."""
-    found = record.get(name)
-    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
-
-
-def objects_of(record: JsonObject, name: str) -> tuple[JsonObject, ...]:
-    """The objects in the list of that name."""
-    found: JsonValue = record.get(name)
-    return tuple(each for each in found if isinstance(each, dict)) if isinstance(found, list) else ()
 
 
 def moment_of(text: str) -> datetime | None:

@@ -161,7 +161,7 @@ KINDS: Final[Mapping[Kind, KindFormat]] = MappingProxyType(
                 may(
                     "record",
                     LEVEL,
-                    "How much of the request goes on record: what the configuration says of the server.",
+                    "How much of the request goes on record: as if it had been allowed.",
                 ),
                 may("request", REQUEST, "The message as it was read. Not where `record` is `none`."),
                 may("answered", ANSWERED, "What the agent was told. Left out where it could be told nothing."),

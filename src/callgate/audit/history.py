@@ -6,15 +6,16 @@ which it was.  So a record that was edited is found as that, and all the others 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from callgate.audit.chain import NO_RECORD, Kind
 from callgate.audit.checkpoint import MAX_SIZE
 from callgate.audit.findings import Code, Finding, Findings, records
 from callgate.audit.headers import Headers, tree_of
-from callgate.audit.merkle import EMPTY_ROOT, Tree
+from callgate.audit.merkle import Tree
 from callgate.audit.read_line import Line
+from callgate.audit.readings import Reading
 from callgate.audit.signed import Signed
 
 # Two for each pair of neighbours that do not fit, until the next checkpoint; where every record is edited the first,
@@ -24,26 +25,6 @@ MAX_READINGS: Final = 4
 MAX_RIVALS: Final = 16
 # As plain text: it is compared with that of every record.
 _SEGMENT: Final = Kind.SEGMENT.value
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What the log may have been.
-
-    `tree`: None from where records are missing to the head of the next file.  `since`: the size at which that tree was
-    taken from a head; `replaces`: although there was another.  `doubt`: the number of a record that this takes for
-    edited and that nothing has spoken for yet.
-    """
-
-    tree: Tree | None
-    since: int = 0
-    replaces: bool = False
-    doubt: int = -1
-    findings: list[Finding] = field(default_factory=list)
-
-    def fork(self, *findings: Finding, doubt: int = -1) -> "_Reading":
-        tree = Tree(self.tree.size, self.tree.peaks) if self.tree else None
-        return _Reading(tree, self.since, self.replaces, doubt, [*self.findings, *findings])
 
 
 @dataclass(slots=True)
@@ -81,7 +62,7 @@ class History:
         self._held: Line | None = None
         self._faults: list[tuple[Code, str]] = []
         self._rivals: list[Line] = []
-        self._readings = [_Reading(Tree())]
+        self._readings = [Reading(Tree())]
         self._refuted: Signed | None = None
         self._due = next(checkpoints, None)
         self._due_size = -1
@@ -190,7 +171,7 @@ class History:
                 doubting.append((each.fork(misnaming, doubt=line.seq), held.leaf))
         self._read_as([*believing, *doubting])
 
-    def _read_as(self, readings: list[tuple[_Reading, bytes]]) -> None:
+    def _read_as(self, readings: list[tuple[Reading, bytes]]) -> None:
         """Go on with these, and the hash that each takes for the next one."""
         chosen = readings[:MAX_READINGS]
         for reading, leaf in chosen:
@@ -203,9 +184,7 @@ class History:
         for reading in self._readings:
             if reading.tree is not None:
                 reading.tree.append(leaf)
-        self._size += 1
-        if self._size >= self._due_size:
-            self._check()
+        self._advance(1)
 
     def _skip(self, line: Line, gap: int) -> None:
         """One record that is missing is known by the hash that the next one names; several are not."""
@@ -231,7 +210,7 @@ class History:
             text = f"record {line.seq} says that the tree over the records before it is another than it is"
             for each in self._readings:
                 each.findings.append(_finding(Code.HEADER, text, line))
-            replacing = _Reading(said, self._size, replaces=True)
+            replacing = Reading(said, self._size, replaces=True)
             self._readings = [*self._readings[: MAX_READINGS - 1], replacing]
 
     def _advance(self, number: int) -> None:
@@ -258,13 +237,13 @@ class History:
             self._findings.add(Finding(Code.FORKED, text, signed.size - 1, signed.size - 1, signed.file, signed.line))
 
     def _hold_against(self, signed: Signed) -> None:
-        fitting = [each for each in self._readings if each.tree is not None and _root_of(each.tree) == signed.root]
+        fitting = [each for each in self._readings if each.tree is not None and each.tree.root() == signed.root]
         if fitting:
             self._confirm(signed, fitting[0])
         elif self._refuted is None and self.covered.size < max(signed.size, 1):
             self._refuted = signed
 
-    def _confirm(self, signed: Signed, reading: _Reading) -> None:
+    def _confirm(self, signed: Signed, reading: Reading) -> None:
         refuted = self._refuted
         if refuted is not None and reading.since < refuted.size < signed.size:
             self._findings.add(_forked(refuted))
@@ -289,9 +268,9 @@ class History:
         return Finding(Code.REWRITTEN, text, first, last, signed.file, signed.line)
 
     def _tell_what_is_cut_off(self) -> None:
-        largest, count = self._due, 0
+        largest = self._due
         while self._due is not None:
-            largest, count = self._due, count + 1
+            largest = self._due
             self._due = next(self._checkpoints, None)
         if largest is not None:
             ends = f"ends after {self._size} records" if self._size else "has no records"
@@ -303,10 +282,6 @@ class History:
             if rival is not true:
                 self._findings.add(_inserted(rival))
         self._rivals.clear()
-
-
-def _root_of(tree: Tree) -> bytes:
-    return tree.root() if tree.size else EMPTY_ROOT
 
 
 def _finding(code: Code, text: str, line: Line) -> Finding:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from callgate.audit.chain import Kind
-from callgate.audit.entries import REQUESTS, Entry, number_of
+from callgate.audit.entries import REQUESTS, Entry
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, text_of
 
 # Most calls end sooner, and are told once; who watches a call that hangs wants to know of it.
 LASTING_S: Final = 2.0
@@ -23,7 +24,7 @@ class Live:
 
     def record(self, record: JsonObject, now: float) -> Entry | None:
         """What there is to tell by the next record; `now` on a clock that does not go back, in seconds."""
-        kind = record.get("kind")
+        kind = text_of(record, "kind")
         if kind == Kind.OUTCOME:
             seq = number_of(record, "intent")
             self._untold.pop(seq, None)

@@ -21,6 +21,7 @@ import trio
 from callgate.audit.chain import Chain, Kind, Moment, time_text
 from callgate.audit.checkpoint import CheckpointKey
 from callgate.audit.disk import Piece, SegmentWriter
+from callgate.audit.entries import Status
 from callgate.audit.opening import Opened, open_log
 from callgate.audit.places import Places, segment_name
 from callgate.audit.refused import RefusalKind, RefusalRates, Tally
@@ -36,11 +37,11 @@ class LogLimits:
     """How the log is cut into files, and how long anything may take.  Seconds, bytes and records.
 
     `patience_s`: a write that takes longer refuses calls.  `retry_s`: between two tries.  `idle_s`: what nobody waits
-    for is written after so long.  `quiet_s`: between two looks at the clocks where
-    there is nothing to write.  `linger_s`: so long may a group grow where `busy_calls`
-    or more are under way.  `checkpoint_every_s`, `checkpoint_records`: whichever comes first.  `summary_every_s`: how often refusals that
-    have no record of their own are told.  `clock_step_s`: how far the wall clock may part from the monotonic one between
-    two looks before a record tells of it.  `end_s`: how long the end may take.
+    for is written after so long.  `quiet_s`: between two looks at the clocks where there is nothing to write.
+    `linger_s`: so long may a group grow where `busy_calls` or more are under way.  `checkpoint_every_s`,
+    `checkpoint_records`: whichever comes first.  `summary_every_s`: how often refusals that have no record of their own
+    are told.  `clock_step_s`: how far the wall clock may part from the monotonic one between two looks before a record
+    tells of it.  `end_s`: how long the end may take.
     """
 
     segment_bytes: int = 64 * 1024 * 1024
@@ -263,7 +264,7 @@ class AuditLog:
         """Whether there is room for one more record that nobody waits for.  AUDIT_UNAVAILABLE, RATE_LIMITED."""
         if self._problem:
             return self._refusal(self._problem)
-        if self._rates.take(caller, self._now_ns() / _NS_PER_S):
+        if self._rates.take(caller, self._mono_ns() / _NS_PER_S):
             return None
         return Refusal(Reason.RATE_LIMITED, "more messages than get a record")
 
@@ -357,7 +358,7 @@ class AuditLog:
             said |= {"cut_bytes": opened.cut.size, "cut_sha256": opened.cut.sha256}
         self._append(Kind.RECOVERY, said)
         for seq, decision in orphans.items():
-            self.outcome(seq, {"decision": decision, "status": "unknown", "closed_by": "recovery"})
+            self.outcome(seq, {"decision": decision, "status": Status.UNKNOWN, "closed_by": "recovery"})
         cut = f", {opened.cut.size} bytes of a record that was not whole" if opened.cut else ""
         self._telling.event(LogEvent.RECOVERED, f"{len(orphans)} calls whose outcome is not known{cut}")
 

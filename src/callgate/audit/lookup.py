@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from callgate.audit.chain import Kind
-from callgate.audit.entries import REQUESTS, number_of, text_of
+from callgate.audit.entries import REQUESTS
 from callgate.audit.segments import holding, segments
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, text_of
 
 IdName: TypeAlias = Literal["decision", "trace"]
 # Fewer would be a handful of every log; git asks for four, too.
@@ -33,7 +34,7 @@ def ids_beginning(folder: Path, name: IdName, beginning: str) -> list[str]:
     for segment in segments(folder):
         for record in holding(segment, needles):
             each = text_of(record, name)
-            if record.get("kind") in REQUESTS and each.startswith(beginning):
+            if text_of(record, "kind") in REQUESTS and each.startswith(beginning):
                 found[each] = None
             if beginning in found:
                 return [beginning]

@@ -6,7 +6,7 @@ A log only ever appends, and for that the roots of the perfect subtrees over all
 the size has ones in binary.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -62,14 +62,6 @@ class Tree:
         for peak in reversed(others):
             root = node_hash(peak, root)
         return root
-
-
-def root_of(leaves: Iterable[bytes]) -> bytes:
-    """The root over these leaf hashes."""
-    tree = Tree()
-    for leaf in leaves:
-        tree.append(leaf)
-    return tree.root()
 
 
 def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:

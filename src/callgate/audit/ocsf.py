@@ -8,8 +8,10 @@ from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Final
 
-from callgate.audit.entries import Entry, Status, number_of, objects_of, text_of, texts_of
+from callgate.audit.entries import Entry, Status
+from callgate.audit.story import status_of
 from callgate.wire.json_strict import JsonObject, JsonValue
+from callgate.wire.members import number_of, objects_of, text_of, texts_of
 
 OCSF_VERSION: Final = "1.5.0"
 _CATEGORY: Final = 6
@@ -103,7 +105,7 @@ def _activity(entry: Entry) -> tuple[int, str]:
 
 
 def _status(entry: Entry) -> tuple[int, str]:
-    return _STATUSES.get(entry.status, _FAILURE)  # type: ignore[call-overload, no-any-return]  # a text equal to a Status
+    return _STATUSES.get(status_of(entry), _FAILURE)
 
 
 def _disposition(entry: Entry) -> tuple[int, str]:

@@ -11,12 +11,16 @@ import orjson
 from callgate.audit.age import Identity
 from callgate.audit.chain import Kind
 from callgate.audit.content import UnreadableContent, Why, read
-from callgate.audit.entries import Entry, text_of, texts_of
+from callgate.audit.entries import Entry
 from callgate.audit.recording import MessageKind
 from callgate.wire.json_strict import JsonObject, JsonValue
+from callgate.wire.members import is_deeper, text_of, texts_of
 
 # A line as `Recording` writes it.  64-bit microseconds have 20 digits.
 _LINE: Final = re.compile(rb'\{"at_us":([0-9]{1,20}),"kind":"([a-z]{1,16})","body":(.*)\}')
+
+# The gate lets no message pass that is deeper than 64; what is much deeper could not be shown.
+_MAX_DEPTH: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,10 @@ class Unread:
         return str(UnreadableContent(self.why, self.object))
 
 
-def objects_of(entry: Entry) -> tuple[str, ...]:
-    """The hashes of its objects, the request's first, in the order in which the messages passed."""
-    answer = entry.outcome.get("answer") if entry.outcome else None
+def content_of(entry: Entry) -> tuple[str, ...]:
+    """The hashes of its content objects, the request's first, in the order in which the messages passed."""
     request = text_of(entry.part("request"), "object")
-    return (*((request,) if request else ()), *(texts_of(answer, "objects") if isinstance(answer, dict) else ()))
+    return (*((request,) if request else ()), *texts_of(entry.answer, "objects"))
 
 
 def read_passed(
@@ -56,7 +59,7 @@ def read_passed(
     Empty where nothing was recorded in full.  `folder`: the log's.  `deleted`: objects of which the log says that
     retention deleted them (`deletions`).  Blocks.  Raises OSError for a file that is there and cannot be opened.
     """
-    for digest in objects_of(entry):
+    for digest in content_of(entry):
         try:
             messages = _messages(read(folder, digest, identities))
         except UnreadableContent as fault:
@@ -85,4 +88,7 @@ def _message(line: bytes) -> Passed:
     found = _LINE.fullmatch(line)
     if found is None:
         raise ValueError("is no line of a recording")
-    return Passed(int(found[1]), MessageKind(found[2].decode()), orjson.loads(found[3]))
+    body = orjson.loads(found[3])
+    if is_deeper(body, _MAX_DEPTH):
+        raise ValueError("is deeper than a message that passed")
+    return Passed(int(found[1]), MessageKind(found[2].decode()), body)

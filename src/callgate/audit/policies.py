@@ -6,6 +6,7 @@ What is read back is compared with the record, so that nobody can put another po
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -99,10 +100,16 @@ def _text_of(policies: Path, entry: JsonValue) -> tuple[str, str] | NotKept:
         return NotKept("is named by a record whose files have no name or no SHA-256")
     path = policies / f"{digest}.yaml"
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = _plain(path)
     except OSError as error:
         return NotKept(f"was not kept: {path}: {error.strerror}")
     if sha256(content).hexdigest() != digest:
         return NotKept(f"is not what was kept: {path} has been changed since")
     return name, content.decode("utf-8", "replace")
+
+
+def _plain(path: Path) -> bytes:
+    """What is in a plain file; nothing of what is none.  Raises OSError."""
+    # To open a FIFO that nobody writes to would take for ever.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+        return file.read(_MAX_BYTES + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""

@@ -12,13 +12,13 @@ it is all that is needed.  Nothing of it is believed before the proof fits.  Pur
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from callgate.audit.chain import MAX_LINE_BYTES
 from callgate.audit.checkpoint import MAX_SIZE, Checkpoint, VerifierKey
-from callgate.audit.merkle import HASH_BYTES, leaf_hash, node_hash, root_from_inclusion
+from callgate.audit.merkle import HASH_BYTES, leaf_hash, root_from_inclusion
 from callgate.audit.note import MAX_NOTE_BYTES, BadNote, decoded
 from callgate.audit.read_line import read_line
 
@@ -103,49 +103,6 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
             found.append((first, middle))
             first = middle
     return found[::-1]
-
-
-def consistency_ranges(old: int, new: int) -> list[Range]:
-    """The subtrees whose hashes prove that the tree of `new` leaves has that of `old` ones as its beginning.
-
-    RFC 6962, section 2.1.2, with 0 < old <= new: PROOF(m, D[n]) = SUBPROOF(m, D[n], true).
-    """
-    first, last, whole, found = 0, new, True, []
-    while old < last:
-        middle = first + _split(last - first)
-        if old <= middle:
-            found.append((middle, last))
-            last = middle
-        else:
-            found.append((first, middle))
-            first, whole = middle, False
-    # The rest is D[m] itself: nothing where it is the whole old tree, "SUBPROOF(m, D[m], false) = {MTH(D[m])}" else.
-    return ([] if whole else [(first, last)]) + found[::-1]
-
-
-def is_consistent(old: Checkpoint, new: Checkpoint, path: Sequence[bytes]) -> bool:
-    """Whether the log of `new` begins with that of `old`.  `path`: the hashes of `consistency_ranges`, in their order."""
-    if not 0 < old.size <= new.size or old.origin != new.origin:
-        return False
-    ranges = consistency_ranges(old.size, new.size)
-    if len(ranges) != len(path):
-        return False
-    known = dict(zip(ranges, path, strict=True))
-    if all(first >= old.size for first, _ in ranges):
-        # The old tree is itself one of the subtrees of the new one.
-        known[0, old.size] = old.root
-    return _root(0, old.size, known) == old.root and _root(0, new.size, known) == new.root
-
-
-def _root(first: int, last: int, known: Mapping[Range, bytes]) -> bytes | None:
-    """The hash of a subtree from those of its parts; None where they do not make it up."""
-    if found := known.get((first, last)):
-        return found
-    if last - first <= 1:
-        return None
-    middle = first + _split(last - first)
-    left, right = _root(first, middle, known), _root(middle, last, known)
-    return node_hash(left, right) if left and right else None
 
 
 def _split(size: int) -> int:

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Final, Self, TypeVar
 
 from callgate.audit.chain import Kind
-from callgate.audit.entries import REQUESTS, Entry, Status, Verdict, moment_of, number_of, objects_of, text_of
+from callgate.audit.entries import REQUESTS, Entry, Status, Verdict, moment_of
 from callgate.errors import Reason
 from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from callgate.policy.patterns import PatternError, ToolPattern, WorkloadPattern
+from callgate.wire.members import number_of, objects_of, text_of
 from callgate.yaml_model import did_you_mean
 from callgate.yaml_strict import shown
 
@@ -22,6 +23,9 @@ T = TypeVar("T")
 CLOCK_STEP_S: Final = 3600
 # The kinds that stand in a list of entries as what they are.  An outcome stands with its intent.
 KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.OUTCOME)
+
+# Those that tell of requests without a record of their own (`Query.counted`).
+COUNTING: Final = frozenset({Kind.SUMMARY.value, Kind.OUTAGE.value})
 
 _SCHEME: Final = "spiffe://"
 # The longest is 191 years.

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from callgate.audit.chain import FORMAT_VERSION, Kind
+from callgate.audit.chain import FORMAT_VERSION, Kind, record_in
 from callgate.audit.checkpoint import MAX_SIZE
 from callgate.audit.merkle import HASH_BYTES
 from callgate.wire.json_strict import JsonObject
@@ -38,11 +38,8 @@ class Line(NamedTuple):
 
 def read_line(file: str, number: int, octets: bytes | None) -> Line:
     """Read it as far as its place in the log goes.  `octets`: without the line feed; None for too many."""
-    try:
-        record = orjson.loads(octets or b"")
-    except orjson.JSONDecodeError:
-        record = None
-    if octets is None or not isinstance(record, dict):
+    record = record_in(octets or b"")
+    if octets is None or record is None:
         return Line(file, number, NO_NUMBER, "", b"", _NOTHING)
     seq, prev = record.get("seq"), record.get("prev")
     # bool is an int to Python, and not to JSON.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from callgate.audit.chain import Kind
-from callgate.audit.entries import MAX_WAITING, REQUESTS, Entry, join, number_of
+from callgate.audit.entries import MAX_WAITING, REQUESTS, Entry, join
 from callgate.audit.query import CLOCK_STEP_S
 from callgate.audit.segments import (
     VERIFY,
@@ -26,6 +26,7 @@ from callgate.audit.segments import (
     segments,
 )
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, text_of
 
 __all__ = [
     "UnreadableLog",
@@ -74,7 +75,7 @@ def read_last(folder: Path, *, others: frozenset[str] = frozenset()) -> Iterator
     """The same from the end: the latest first."""
     outcomes: dict[int, JsonObject] = {}
     for record in _backwards(segments(folder)):
-        kind = record.get("kind")
+        kind = text_of(record, "kind")
         if kind == Kind.OUTCOME:
             # The first that was written counts, as in `join`.
             outcomes[number_of(record, "intent")] = record

@@ -7,6 +7,7 @@ every field.  Pure.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from callgate.audit.entries import Status
 from callgate.errors import Reason
 from callgate.telemetry import names
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
@@ -106,15 +107,15 @@ def outcome_fields(path: DecisionTrace, ended_ns: int) -> dict[str, object]:
     return said
 
 
-def status_of(forward: StageRecord | None) -> str:
-    """What became of a call that was recorded; None where it never got to its tool server."""
+def status_of(forward: StageRecord | None) -> Status:
+    """What became of a call that was recorded; `forward` is None where it never got to its tool server."""
     if forward is None:
-        return "not_forwarded"
+        return Status.NOT_FORWARDED
     if forward.outcome is not _OK:
-        return "cancelled" if forward.reason in _CANCELLED else "failed"
+        return Status.CANCELLED if forward.reason in _CANCELLED else Status.FAILED
     if forward.attributes.get(names.ERROR_TYPE) == "tool_error":
-        return "tool_error"
-    return "rpc_error" if names.RPC_RESPONSE_STATUS_CODE in forward.attributes else "answered"
+        return Status.TOOL_ERROR
+    return Status.RPC_ERROR if names.RPC_RESPONSE_STATUS_CODE in forward.attributes else Status.ANSWERED
 
 
 def first_refused(path: DecisionTrace) -> StageRecord | None:

@@ -109,7 +109,7 @@ WHO: Final = (
     Field(
         "session",
         SHORT_ID,
-        "What belongs together: a legacy MCP session, or else what one workload did for one user without a pause of 30 minutes.",
+        "What belongs together: a legacy MCP session, or else what one workload did for one user without a pause of 30 minutes; dry runs apart.",
     ),
     Field("caller", WORKLOAD, "The workload, as its SVID proved."),
     Field("leaf", HASH, "Of that certificate, in DER."),
@@ -126,7 +126,7 @@ WHO: Final = (
 MORE: Final = (
     may("mcp_session", SHORT_ID, "The legacy MCP session's name here. Its handle is in no record."),
     may("tool", TEXT, "The tool that was called."),
-    may("args", HASH, "Of its arguments in their canonical form (RFC 8785)."),
+    may("args", HASH, "Of its arguments in their canonical form (RFC 8785). Not where `record` is `none`."),
     may("rpc", TEXT, "The JSON-RPC request's id, as text."),
     may("user", USER, "On whose behalf."),
     may("purpose", TEXT, "What the agent said that it was for. Its word, and no more."),

@@ -63,11 +63,6 @@ class Recording:
         self._taken: list[bytes] = []
 
     @property
-    def pending_bytes(self) -> int:
-        """How much plaintext waits to be taken."""
-        return self._pending_bytes
-
-    @property
     def is_due(self) -> bool:
         """Whether the caller must put away what is pending before it lets more pass."""
         return self._pending_bytes >= SPILL_BYTES

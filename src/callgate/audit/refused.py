@@ -1,8 +1,8 @@
-"""Which refusals get a record of their own, and how the others are counted.
+"""Which refusals, and notifications that end at the gate, get a record of their own; how the others are counted.
 
 Whoever is refused costs the gate a record on disk, and can ask for that as fast as it likes.  So each workload has a
 rate, those whom nobody knows share one, and what is beyond it is counted by reason and told in one record for all.
-Pure: `now` is Unix seconds.
+Pure: `now` is in seconds of a clock that nobody sets.
 """
 
 from collections import Counter

@@ -12,11 +12,12 @@ from typing import Final, Literal, TypeAlias
 import orjson
 
 from callgate.audit.differences import Difference, differences
-from callgate.audit.entries import Entry, Status, text_of
+from callgate.audit.entries import Entry, Status
 from callgate.errors import RPC_UPSTREAM, Reason
 from callgate.wire.era import META_CAPABILITIES, META_VERSION
 from callgate.wire.headers import encode_value
 from callgate.wire.json_strict import JsonObject, JsonValue, dumps
+from callgate.wire.members import text_of
 from callgate.wire.methods import LEGACY_REVISION, METHODS, MODERN_REVISION, NAME_MEMBERS
 from callgate.wire.params import META_DRY_RUN, META_PURPOSE
 
@@ -149,7 +150,7 @@ def compare(entry: Entry, recorded: Sequence[JsonValue] | None, said: Said) -> C
     changed = [*_decided(entry, said), *_ended(entry, said)]
     if changed or said.status not in _ANSWERED:
         return Comparison(tuple(changed))
-    before, after = text_of(_answer(entry), "sha256"), digest_of(said.messages)
+    before, after = text_of(entry.answer, "sha256"), digest_of(said.messages)
     if not before or before == after:
         return Comparison()
     now = [_loaded(message) for message in said.messages]
@@ -208,11 +209,6 @@ def _ended(entry: Entry, said: Said) -> Iterator[Changed]:
         yield Changed("status", entry.status, said.status)
     elif said.status == Status.FAILED and entry.reason != said.reason:
         yield Changed("reason", entry.reason, said.reason)
-
-
-def _answer(entry: Entry) -> JsonObject:
-    found = entry.outcome.get("answer") if entry.outcome else None
-    return found if isinstance(found, dict) else {}
 
 
 def _content(before: Sequence[JsonValue], after: Sequence[JsonValue]) -> tuple[Difference, ...]:

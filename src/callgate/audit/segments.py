@@ -1,14 +1,14 @@
 """The files of a log, and the lines in them, from either end."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import orjson
-
-from callgate.audit.chain import MAX_LINE_BYTES
+from callgate.audit.chain import MAX_LINE_BYTES, record_in
 from callgate.audit.entries import Entry, moment_of
 from callgate.audit.places import Places, first_of
 from callgate.errors import GatewayError
@@ -141,17 +141,19 @@ def ends_amid_line(segment: Segment) -> bool:
         return size > 0 and file.read(1) != b"\n"
 
 
-def _opened(path: Path) -> BinaryIO:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Raises UnreadableLog, also for what goes wrong while it is read."""
     try:
-        return path.open("rb")
+        # To open a FIFO that nobody writes to would take for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadableLog(f"{path} is no plain file; {VERIFY}")
+            yield file
     except OSError as error:
         raise UnreadableLog(f"{path} cannot be read: {error.strerror}") from error
 
 
 def parsed(line: bytes) -> JsonObject | None:
-    """The record in a line; None for what is no JSON object."""
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) else None
+    """The record in a line; None for what is none."""
+    return record_in(line)

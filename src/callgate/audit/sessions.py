@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from callgate.audit.entries import Entry, Status, text_of
-from callgate.audit.story import Step, Tone, began_by, status_of, step_of, tone_of, took_of, traffic_of
+from callgate.audit.entries import Entry, Status
+from callgate.audit.story import Step, Tone, began_by, status_of, step_of, tone_of, traffic_of
+from callgate.wire.members import text_of
 
 # Who and where, of one session.  One workload is behind a session, and it calls a handful of servers; a log that was
 # tampered with may say more, and is told without being kept.
@@ -28,8 +29,9 @@ class Overview:
     callers: dict[str, None] = field(default_factory=dict)
     users: dict[str, None] = field(default_factory=dict)
     servers: dict[str, None] = field(default_factory=dict)
-    # How often each status came up.
+    # How often each came up.
     statuses: Counter[Status] = field(default_factory=Counter)
+    tones: Counter[Tone] = field(default_factory=Counter)
     kept_in_full: int = 0
     only_begins_others: bool = True
     is_wanted: bool = False
@@ -37,8 +39,9 @@ class Overview:
     def add(self, entry: Entry, *, wanted: bool = True) -> None:
         """Count one more request.  `wanted`: this one is what was asked for."""
         self.last_seq = max(self.last_seq, entry.seq)
-        self.last_ns = max(self.last_ns, entry.time_ns + 1000 * (took_of(entry) or 0))
+        self.last_ns = max(self.last_ns, entry.time_ns + 1000 * (entry.took_us or 0))
         self.statuses[status_of(entry)] += 1
+        self.tones[tone_of(entry)] += 1
         self.kept_in_full += bool(traffic_of(entry).objects)
         self.only_begins_others &= began_by(entry) not in {"", self.id}
         self.is_wanted |= wanted
@@ -53,7 +56,7 @@ class Overview:
 
     def count(self, tone: Tone) -> int:
         """How many of them ended that way."""
-        return sum(count for status, count in self.statuses.items() if tone_of(status) is tone)
+        return self.tones[tone]
 
     @property
     def status(self) -> Tone:

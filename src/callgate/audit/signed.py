@@ -111,6 +111,8 @@ class CheckpointSource:
             found = look_at(path.resolve(strict=True))
         except OSError as error:
             raise UnusableInput(f"{path} cannot be read: {error.strerror}") from error
+        except RuntimeError:
+            raise UnusableInput(f"{path} cannot be read: it is a link that leads to itself") from None
         if found is None or not any(each.note is not None for each in _notes_in(found)):
             raise UnusableInput(f"{path} holds no checkpoint")
         return found

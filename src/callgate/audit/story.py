@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from callgate.audit.entries import Entry, Status, number_of, objects_of, text_of
-from callgate.audit.passed import objects_of as content_of
+from callgate.audit.entries import Entry, Status
+from callgate.audit.passed import content_of
 from callgate.trace import Finding, Outcome
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, objects_of, text_of
 
 
 class Tone(StrEnum):
@@ -33,14 +34,21 @@ _TONES: Final[Mapping[Status, Tone]] = {
 }
 
 
-def tone_of(status: Status) -> Tone:
-    """An error of a tool is a failure here: the gate let the call through, and it did not end well."""
-    return _TONES.get(status, Tone.FAILED)
-
-
 def status_of(entry: Entry) -> Status:
     """How a request ended; UNKNOWN for a status that the format does not have."""
     return Status(entry.status) if entry.status in _STATUSES else Status.UNKNOWN
+
+
+def tone_of(entry: Entry) -> Tone:
+    """How a request ended, at a glance.
+
+    An error of a tool is a failure: the gate let the call through, and it did not end well.  A dry run of what would be
+    allowed went well.
+    """
+    status = status_of(entry)
+    if status is Status.REFUSED and entry.verdict == "allow":
+        return Tone.WELL
+    return _TONES.get(status, Tone.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class Step:
     @property
     def tone(self) -> Tone:
         """How it ended, at a glance."""
-        return tone_of(self.status)
+        return tone_of(self.entry)
 
     @property
     def status(self) -> Status:
@@ -115,16 +123,16 @@ def step_of(entry: Entry, number: int, began_ns: int) -> Step:
         offset_us=max(entry.time_ns - began_ns, 0) // 1000,
         entry=entry,
         path=tuple(map(_path_step, entry.path)),
-        rules=tuple(map(_finding, objects_of(entry.record, "rules"))),
+        rules=findings_of(entry),
         token=_token(entry.part("token")),
-        took_us=took_of(entry),
+        took_us=entry.took_us,
         traffic=traffic_of(entry),
     )
 
 
-def took_of(entry: Entry) -> int | None:
-    """From the intent to the end, in microseconds; None where there was no end, or no beginning."""
-    return _count(entry.outcome, "took_us") if entry.outcome else None
+def findings_of(entry: Entry) -> tuple[Finding, ...]:
+    """The rules that were looked at, as recorded."""
+    return tuple(map(_finding, objects_of(entry.record, "rules")))
 
 
 def began_by(entry: Entry) -> str:
@@ -134,13 +142,11 @@ def began_by(entry: Entry) -> str:
 
 def traffic_of(entry: Entry) -> Traffic:
     """What is known of what passed."""
-    found = entry.outcome.get("answer") if entry.outcome else None
-    answer = found if isinstance(found, dict) else {}
     return Traffic(
         level=text_of(entry.record, "record") or "none",
         request_bytes=_count(entry.record, "size"),
-        answer_bytes=_count(answer, "bytes"),
-        events=_count(answer, "events"),
+        answer_bytes=_count(entry.answer, "bytes"),
+        events=_count(entry.answer, "events"),
         objects=content_of(entry),
     )
 

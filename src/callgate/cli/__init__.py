@@ -1,8 +1,8 @@
 """The commands, one module each."""
 
-import importlib
-
 import click
+
+from callgate.cli.lazy_group import LazyGroup
 
 # Loaded when asked for: gRPC and the MCP client take a noticeable while, and `callgate --help` needs neither.
 _COMMANDS = {
@@ -20,20 +20,9 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)  # noqa: S101  # a slip in the table above
-        return command
-
-
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=LazyGroup, table=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="callgate")
 def main() -> None:
     """A zero-trust gate for AI agents' tool calls.

@@ -1,6 +1,5 @@
 """`callgate audit`: is the log what the gate wrote, and can it be shown to others?"""
 
-import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -8,10 +7,9 @@ from typing import Final
 import click
 
 from callgate.audit.checkpoint import VerifierKey
-from callgate.audit.entries import number_of
 from callgate.audit.lines import UnusableInput
 from callgate.audit.lookup import ids_beginning, is_id
-from callgate.audit.note import UnusableNoteKey
+from callgate.audit.places import Places
 from callgate.audit.proof import MAX_PROOF_BYTES, BadProof, Proof
 from callgate.audit.proof import check as check_proof
 from callgate.audit.proving import prove as prove_record
@@ -21,46 +19,13 @@ from callgate.cli.audit_init import init, key
 from callgate.cli.audit_report import as_json, as_text, proof_words
 from callgate.cli.auditor_key import auditor_key
 from callgate.cli.happened import find
-from callgate.cli.log_options import log_folder, log_options
-from callgate.telemetry.visible import visible
+from callgate.cli.log_options import CannotShow, log_folder, log_options
+from callgate.cli.progress import Progress
+from callgate.cli.verifier_key import read_verifier_key, verifier_key
+from callgate.wire.members import number_of
 
-# A verifier key has less than 400 bytes, and people put a comment beside what they keep.
-_MAX_KEY_BYTES: Final = 16 * 1024
-# Between its three parts, and some in the last.
-_PLUSES: Final = 2
 # Decision ids have 32 digits; no log has so many records.
 _MAX_NUMBER_DIGITS: Final = 18
-_PROGRESS_S: Final = 0.2
-_MESSAGE_CHARS: Final = 2_000
-
-
-class _Unusable(click.ClickException):
-    """What was given cannot be looked at: one sentence on stderr, and exit code 2."""
-
-    exit_code = 2
-
-    def __init__(self, fault: Exception | str) -> None:
-        super().__init__(visible(str(fault), _MESSAGE_CHARS))
-
-
-def _read_key(_ctx: click.Context, _param: click.Parameter, given: str | None) -> VerifierKey | None:
-    return _key(given) if given is not None else None
-
-
-def _key(given: str) -> VerifierKey:
-    """The key itself, or the file that it stands in.  Raises BadParameter."""
-    text = given
-    if given.count("+") < _PLUSES or Path(given).exists():
-        try:
-            with Path(given).open("rb") as file:
-                text = file.read(_MAX_KEY_BYTES).decode("utf-8", "replace")
-        except OSError as error:
-            raise click.BadParameter(f"{visible(given, 200)}: {error.strerror}") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    try:
-        return VerifierKey.parse(lines[0] if len(lines) == 1 else "")
-    except UnusableNoteKey as fault:
-        raise click.BadParameter(str(fault)) from None
 
 
 _key_option = click.option(
@@ -68,7 +33,7 @@ _key_option = click.option(
     "verifier",
     required=True,
     metavar="PUB",
-    callback=_read_key,
+    callback=read_verifier_key,
     help="The log's verifier key, NAME+ID+KEY, or the file it stands in.  Not one from beside the log: keep your own.",
 )
 
@@ -106,11 +71,11 @@ def verify(folder: Path, verifier: VerifierKey, kept: tuple[Path, ...], form: st
       callgate audit verify audit --key key.pub --checkpoint /mnt/witness/checkpoints.jsonl
     """  # noqa: D301  # click's \b
     started = time.monotonic()
-    progress = _Progress()
+    progress = Progress()
     try:
-        verdict = verify_log(folder, verifier, kept, progress)
+        verdict = verify_log(folder, verifier, kept, lambda done, size: progress.tell(lambda: _far(done, size)))
     except UnusableInput as fault:
-        raise _Unusable(fault) from None
+        raise CannotShow(fault) from None
     finally:
         progress.clear()
     took_s = time.monotonic() - started
@@ -125,7 +90,7 @@ def verify(folder: Path, verifier: VerifierKey, kept: tuple[Path, ...], form: st
     "--key",
     "verifier",
     metavar="PUB",
-    callback=_read_key,
+    callback=read_verifier_key,
     help="The log's verifier key, or its file.  [key.pub in the log's folder]",
 )
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="[stdout]")
@@ -146,7 +111,7 @@ def prove(
         index = _number_of(folder, record)
         proof, checkpoint = prove_record(folder, known, index)
     except (UnusableInput, UnreadableLog) as fault:
-        raise _Unusable(fault) from None
+        raise CannotShow(fault) from None
     _write(output, str(proof))
     where = f" in {output}" if output else ""
     click.echo(f"record {index} of {known.origin}, proved under {checkpoint.size} records{where}", err=True)
@@ -166,7 +131,7 @@ def check(proof: Path, verifier: VerifierKey, form: str) -> None:
         with click.open_file(str(proof), "rb") as file:
             text = file.read(MAX_PROOF_BYTES + 1).decode("utf-8", "replace")
     except OSError as error:
-        raise _Unusable(f"{proof}: {error.strerror}") from None
+        raise CannotShow(f"{proof}: {error.strerror}") from None
     found = Proof.parse(text)
     checkpoint = check_proof(found, verifier) if isinstance(found, Proof) else found
     if isinstance(checkpoint, BadProof) or isinstance(found, BadProof):
@@ -178,28 +143,15 @@ def check(proof: Path, verifier: VerifierKey, form: str) -> None:
         click.echo(proof_words(found, checkpoint))
 
 
-class _Progress:
-    """A line on a terminal that says how far it is."""
-
-    def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
-        self._said_at = time.monotonic()
-
-    def __call__(self, done: int, size: int) -> None:
-        if self._is_shown and time.monotonic() - self._said_at > _PROGRESS_S:
-            self._said_at = time.monotonic()
-            click.echo(f"\r{done * 100 // max(size, 1)} % of {size / 1e6:,.0f} MB", err=True, nl=False)
-
-    def clear(self) -> None:
-        if self._is_shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
+def _far(done: int, size: int) -> str:
+    return f"{done * 100 // max(size, 1)} % of {size / 1e6:,.0f} MB"
 
 
 def _key_beside(folder: Path) -> VerifierKey:
-    path = folder / "key.pub"
-    if not path.exists():
-        raise click.UsageError(f"there is no {path}; name the verifier key by --key")
-    return _key(str(path))
+    path = Path(Places(folder).public_key)
+    if not path.is_file():
+        raise click.UsageError(f"there is no file {path}; name the verifier key by --key")
+    return verifier_key(str(path))
 
 
 def _number_of(folder: Path, text: str) -> int:

@@ -10,9 +10,8 @@ from callgate.audit.keys import load_key, make_key
 from callgate.audit.note import UnusableNoteKey
 from callgate.audit.opening import CannotOpenLog
 from callgate.audit.places import Places
-from callgate.cli.log_options import read_config
+from callgate.cli.log_options import CONFIG, read_config
 
-_CONFIG: Final = Path("callgate.yaml")
 _FOLDER_MODE: Final = 0o700
 _OPEN_TO_OTHERS: Final = 0o077
 _config_option = click.option(
@@ -93,7 +92,7 @@ def _asked(config: Path | None, folder: Path | None, origin: str | None) -> _Ask
         if folder is None or origin is None:
             raise click.UsageError("--folder and --origin need each other: the key signs for the log of that name")
         return _Asked(folder, Path(Places(folder).key), origin)
-    path = config or _CONFIG
+    path = config or CONFIG
     if config is None and not path.exists():
         raise click.UsageError(f"there is no {path} here; name one by --config, or give --folder and --origin")
     audit = read_config(path).audit

@@ -10,7 +10,7 @@ from callgate.audit.checkpoint import Checkpoint, VerifierKey
 from callgate.audit.findings import Finding, records
 from callgate.audit.proof import Proof
 from callgate.audit.verify import Verdict
-from callgate.cli.session_words import counted
+from callgate.cli.words import counted
 from callgate.telemetry.visible import visible
 
 _PLACE_CHARS = 400

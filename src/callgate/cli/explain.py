@@ -15,6 +15,7 @@ from callgate.cli import explained, happened_json, happened_shown, permitted
 from callgate.cli.branches import Node, draw, mermaid
 from callgate.cli.files import FileProblems, open_files
 from callgate.cli.happened import RecordedFlags
+from callgate.cli.shown_json import shown_json
 from callgate.cli.situations import Flags, situation_of
 from callgate.config import Config
 from callgate.errors import Reason
@@ -174,7 +175,7 @@ def _permissions(rules: _Rules, caller: SpiffeId, now: float) -> tuple[Node, Jso
 def _print(tree: Node, as_json: JsonObject, form: str) -> None:
     match form:
         case "json":
-            click.echo(orjson.dumps(as_json, option=orjson.OPT_INDENT_2))
+            click.echo(shown_json(as_json))
         case "mermaid":
             click.echo(mermaid(tree))
         case _:

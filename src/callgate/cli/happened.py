@@ -2,29 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import click
 
-from callgate.audit.age import Identity
-from callgate.audit.entries import Entry, number_of, objects_of, text_of
-from callgate.audit.identities import UnusableIdentity, load_identities
+from callgate.audit.entries import Entry
 from callgate.audit.lookup import MAX_FOUND, MIN_ID_CHARS, IdName, ids_beginning, is_id, policy_record
-from callgate.audit.passed import Unread, read_passed
-from callgate.audit.policies import NotKept, kept
 from callgate.audit.reading import UnreadableLog, find_entries, read_last, read_records
-from callgate.audit.recording import MessageKind
-from callgate.audit.retrace import KnownCall, RetracedRule, known_call, retraced
+from callgate.audit.retrace import RetracedRule, known_call, retraced
+from callgate.audit.story import findings_of
 from callgate.cli.files import FileProblems
+from callgate.cli.kept import identities_of, kept_arguments, kept_policy
 from callgate.cli.log_options import CannotShow, log_folder
-from callgate.policy.compile import Policy, load_policies
+from callgate.policy.compile import Policy
 from callgate.policy.model import MORE_RULES
-from callgate.policy_files import in_one_line, policy_files
+from callgate.policy.recorded import RecordedCall
+from callgate.policy_files import policy_files
 from callgate.telemetry.visible import visible
 from callgate.trace import Finding
-from callgate.wire.json_strict import JsonObject, canonical
+from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, text_of
 
 _FLAGS: Final[dict[IdName, str]] = {"decision": "--decision", "trace": "--trace-id"}
 _SHOWN_CHARS: Final = 200
@@ -48,7 +46,7 @@ class Happened:
     @property
     def findings(self) -> dict[str, Finding]:
         """What was found on each rule at the time, by its id."""
-        return {finding.rule: finding for finding in recorded_findings(self.entry)}
+        return {finding.rule: finding for finding in findings_of(self.entry)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,39 +109,16 @@ def find(folder: Path, name: IdName, given: str) -> Entry:
 
 def happened(folder: Path, entry: Entry, policies: Sequence[str], identity: Path | None) -> Happened:
     """All that can be known of it.  Blocks.  Raises ClickException for a policy or a key that is not the right one."""
-    arguments = _arguments(folder, entry, identities_of(identity))
+    arguments = kept_arguments(folder, entry, identities_of(identity))
     notes = [arguments] if isinstance(arguments, str) and arguments else []
     known_arguments = arguments if isinstance(arguments, dict) else None
     known = known_call(entry, known_arguments)
-    policy = _policy(folder, entry, policies) if isinstance(known, KnownCall) else known
+    policy = _policy(folder, entry, policies) if isinstance(known, RecordedCall) else known
     if isinstance(policy, str) or isinstance(known, str):
         return Happened(entry, None, "", known_arguments, (*notes, str(policy)))
     rules = retraced(policy, known)
     source = "given by --policy" if policies else "as kept in the log"
     return Happened(entry, rules, source, known_arguments, (*notes, *_disagreements(entry, rules)))
-
-
-def recorded_findings(entry: Entry) -> Iterator[Finding]:
-    """The rules that were looked at, as recorded."""
-    for rule in objects_of(entry.record, "rules"):
-        is_matched = rule.get("matched") is True
-        yield Finding(text_of(rule, "rule"), text_of(rule, "kind"), is_matched, text_of(rule, "why"))
-
-
-def identities_of(path: Path | None) -> tuple[Identity, ...]:
-    """An auditor's keys; a warning about a file that is open to others goes to standard error.
-
-    Raises ClickException for a file that holds none.
-    """
-    if path is None:
-        return ()
-    try:
-        found = load_identities(path)
-    except UnusableIdentity as fault:
-        raise click.ClickException(str(fault)) from None
-    if found.warning:
-        click.echo(f"warning: {found.warning}", err=True)
-    return found.identities
 
 
 def _reach(folder: Path) -> str:
@@ -159,31 +134,6 @@ def _line(entry: Entry) -> str:
     return visible(" ".join(words.split(" ")), _SHOWN_CHARS)
 
 
-def _arguments(folder: Path, entry: Entry, identities: Sequence[Identity]) -> JsonObject | str:
-    """The arguments, or why they are not known; "" for a request that has none."""
-    digest = text_of(entry.record, "args")
-    if entry.method != "tools/call" or not digest:
-        return ""
-    if not text_of(entry.part("request"), "object"):
-        return "the arguments are known by their digest alone: their content was not recorded"
-    if not identities:
-        return "the arguments were recorded, encrypted to the auditors: --identity FILE shows them"
-    found = _recorded_arguments(folder, entry, identities)
-    if isinstance(found, dict) and sha256(canonical(found)).hexdigest() != digest:
-        return "the arguments that were recorded are not those that were decided on: their digest is another"
-    return found
-
-
-def _recorded_arguments(folder: Path, entry: Entry, identities: Sequence[Identity]) -> JsonObject | str:
-    passed = next(read_passed(folder, entry, identities), None)
-    if isinstance(passed, Unread):
-        return f"the arguments cannot be read: {passed.words}"
-    body = passed.body if passed is not None and passed.kind is MessageKind.REQUEST else None
-    params = body.get("params") if isinstance(body, dict) else None
-    arguments = params.get("arguments", {}) if isinstance(params, dict) else None
-    return arguments if isinstance(arguments, dict) else "the arguments cannot be read: what was recorded is no call"
-
-
 def _policy(folder: Path, entry: Entry, given: Sequence[str]) -> Policy | str:
     """The policy that decided, or why it cannot be had.  One that is given has to be that one."""
     digest = text_of(entry.record, "policy")
@@ -191,16 +141,8 @@ def _policy(folder: Path, entry: Entry, given: Sequence[str]) -> Policy | str:
         return "the record names no policy"
     if given:
         return _given(given, digest)
-    record = policy_record(folder, digest, entry.seq)
-    if record is None:
-        return f"the policy {digest} is in no record before it, so that its text is not known; --policy can give it"
-    files = kept(folder, record)
-    if isinstance(files, NotKept):
-        return f"the policy {digest} {files.why}"
-    policy = load_policies(files.files)
-    if isinstance(policy, tuple):
-        return f"the policy {digest} cannot be read by this version: {in_one_line(policy)}"
-    return policy if policy.digest == digest else f"what was kept as the policy {digest} is {policy.digest}"
+    found = kept_policy(folder, policy_record(folder, digest, entry.seq))
+    return found if isinstance(found, Policy) else f"the policy {digest} {found}; --policy can give it"
 
 
 def _given(paths: Sequence[str], digest: str) -> Policy:
@@ -217,7 +159,7 @@ def _given(paths: Sequence[str], digest: str) -> Policy:
 
 def _disagreements(entry: Entry, rules: Sequence[RetracedRule]) -> Iterator[str]:
     """Where the record says otherwise than the policy does to a call like that: neither is to be taken for the other."""
-    recorded = {finding.rule: finding.matched for finding in recorded_findings(entry)}
+    recorded = {finding.rule: finding.matched for finding in findings_of(entry)}
     is_complete = number_of(entry.record, "more_rules", 0) == 0 and MORE_RULES not in recorded
     for rule in rules:
         was = recorded.get(rule.rule.id, False if is_complete else None)

@@ -1,12 +1,13 @@
 """A decision that really happened, as JSON."""
 
-from callgate.audit.entries import text_of
 from callgate.audit.retrace import RetracedAnswer, RetracedRule
+from callgate.audit.story import findings_of
 from callgate.cli.explained import answer_json
-from callgate.cli.happened import Happened, recorded_findings
+from callgate.cli.happened import Happened
 from callgate.cli.happened_shown import sentence
 from callgate.trace import Finding
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import text_of
 
 
 def as_json(found: Happened) -> JsonObject:
@@ -36,7 +37,7 @@ def as_json(found: Happened) -> JsonObject:
             "args": found.arguments,
         },
         "path": [*entry.path],
-        "recorded_rules": [_finding_json(finding) for finding in recorded_findings(entry)],
+        "recorded_rules": [_finding_json(finding) for finding in findings_of(entry)],
         "policy_from": found.policy_from or None,
         "rules": None if found.rules is None else [_rule_json(rule, found) for rule in found.rules],
         "shadow": entry.part("shadow") or None,

@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from typing import Final
 
-from callgate.audit.entries import Status, number_of, text_of, texts_of
+from callgate.audit.entries import Status
 from callgate.audit.retrace import RetracedAnswer, RetracedRule
+from callgate.audit.story import findings_of, status_of
 from callgate.cli.branches import Mark, Node
 from callgate.cli.explained import OTHERS_SHOWN, answer_node, label_of, place_of
-from callgate.cli.happened import Happened, recorded_findings
-from callgate.cli.session_words import moment_s
+from callgate.cli.happened import Happened
+from callgate.cli.words import moment_s
 from callgate.policy.model import DEFAULT_DENY, MORE_RULES
 from callgate.telemetry.visible import redacted
 from callgate.trace import Outcome
 from callgate.wire.json_strict import JsonValue, dumps
+from callgate.wire.members import number_of, text_of, texts_of
 
 _APPLIED: Final = {True: "applied", False: "did not apply"}
 _ENDS: Final = {
@@ -68,7 +70,7 @@ def _head(found: Happened) -> Iterator[str]:
 
 def sentence(found: Happened) -> str:
     """The decision's cause in a few words, as recorded."""
-    findings = list(recorded_findings(found.entry))
+    findings = list(findings_of(found.entry))
     default = next((finding for finding in findings if finding.rule == DEFAULT_DENY), None)
     if default is not None:
         return default.why
@@ -135,7 +137,7 @@ def _rules(found: Happened, *, all_rules: bool) -> Iterator[Node]:
 
 
 def _recorded_rules(found: Happened) -> Iterator[Node]:
-    for finding in recorded_findings(found.entry):
+    for finding in findings_of(found.entry):
         if finding.rule in {DEFAULT_DENY, MORE_RULES}:
             yield Node(Mark.NOTE, finding.why)
         else:
@@ -196,7 +198,7 @@ def _claim(name: str, value: JsonValue) -> str:
 
 def _end(found: Happened) -> Iterator[Node]:
     entry, outcome = found.entry, found.entry.outcome or {}
-    words = _ENDS.get(Status(entry.status)) if entry.status in set(Status) else None
+    words = _ENDS.get(status_of(entry))
     if words is None:
         return
     said = [f"the call {words}"]
@@ -204,8 +206,7 @@ def _end(found: Happened) -> Iterator[Node]:
         said.append(f"after {entry.took_us / 1000:g} ms")
     if (status := number_of(outcome, "http")) >= 0:
         said.append(f"HTTP {status}")
-    answer = outcome.get("answer")
-    if isinstance(answer, dict) and (size := number_of(answer, "bytes")) >= 0:
+    if (size := number_of(entry.answer, "bytes")) >= 0:
         said.append(f"{size} bytes")
     yield Node(Mark.YES if entry.status in _WELL else Mark.NO, ", ".join(said))
     if (hidden := number_of(outcome, "hidden", 0)) > 0:

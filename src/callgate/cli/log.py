@@ -15,7 +15,7 @@ import click
 from callgate.audit.chain import Kind
 from callgate.audit.entries import REQUESTS, Entry
 from callgate.audit.live import Live
-from callgate.audit.query import Query
+from callgate.audit.query import COUNTING, Query
 from callgate.audit.reading import (
     UnreadableLog,
     find_entries,
@@ -30,6 +30,7 @@ from callgate.cli.log_filters import Filters, filter_options, query_of
 from callgate.cli.log_forms import AsCsv, AsJson, AsOcsf, Form, TraceLinks
 from callgate.cli.log_options import CannotShow, log_folder, log_options
 from callgate.cli.log_table import AsTable, counts_text
+from callgate.cli.progress import watched
 from callgate.yaml_strict import shown
 
 # A screenful; what is older is asked for.
@@ -40,9 +41,6 @@ _LOOK_BACK: Final = 100
 _ALL: Final = "all"
 # Soon enough for eyes, and nothing for the machine.
 _POLL_S: Final = 0.25
-_PROGRESS_S: Final = 0.5
-# Records that tell of requests without a record of their own.
-_COUNTING: Final = frozenset({Kind.SUMMARY.value, Kind.OUTAGE.value})
 
 
 def _read_count(ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
@@ -68,7 +66,7 @@ class _View:
     counts: Counter[str] = field(default_factory=Counter)
 
     def show(self, entry: Entry) -> None:
-        if entry.kind in _COUNTING:
+        if entry.kind in COUNTING:
             self.counts += self.query.counted(entry)
         if self.query.matches(entry):
             self.out.write(self.form.line(entry))
@@ -76,7 +74,7 @@ class _View:
     @property
     def others(self) -> frozenset[str]:
         """The kinds of records to read beside requests."""
-        return (self.query.kinds - REQUESTS) | _COUNTING
+        return (self.query.kinds - REQUESTS) | COUNTING
 
 
 @click.command("log")
@@ -166,7 +164,8 @@ def _show(folder: Path, view: _View, last: int | None) -> None:
     elif last is not None:
         _show_latest(folder, view, last)
     else:
-        for entry in _told(_within(folder, view)):
+        # Lines that appear are progress enough.
+        for entry in watched(_within(folder, view), _far, wanted=not sys.stdout.isatty()):
             view.show(entry)
 
 
@@ -207,7 +206,7 @@ def _collect_latest(folder: Path, view: _View, last: int, found: list[Entry]) ->
         if matches and wanted == last:
             return True
         wanted += matches
-        if matches or entry.kind in _COUNTING:
+        if matches or entry.kind in COUNTING:
             found.append(entry)
     return False
 
@@ -238,18 +237,8 @@ def _follow(folder: Path, view: _View, last: int) -> None:
         return
 
 
-def _told(entries: Iterator[Entry]) -> Iterator[Entry]:
-    """Says on a terminal how far it is, where the entries themselves go elsewhere."""
-    if sys.stdout.isatty() or not sys.stderr.isatty():
-        yield from entries
-        return
-    said = time.monotonic()
-    for number, entry in enumerate(entries, 1):
-        yield entry
-        if number % 1000 == 0 and time.monotonic() - said > _PROGRESS_S:
-            said = time.monotonic()
-            click.echo(f"\r{number:,} requests read, at {entry.time_text[:19]}Z ", err=True, nl=False)
-    click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
+def _far(number: int, entry: Entry) -> str:
+    return f"{number:,} requests read, at {entry.time_text[:19]}Z"
 
 
 def _print_below(folder: Path, view: _View) -> None:

@@ -6,15 +6,13 @@ turns the reading direction, and no formula leaves here.
 
 import csv
 import io
-import json
 import re
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
-import orjson
-
 from callgate.audit.entries import REQUESTS, Entry
 from callgate.audit.ocsf import api_activity
+from callgate.cli.shown_json import json_line
 from callgate.telemetry.visible import visible
 from callgate.wire.json_strict import JsonObject
 
@@ -117,11 +115,7 @@ class AsCsv:
 
 def safe_json(value: JsonObject) -> str:
     """One line; what a terminal would not show as a character of its own is escaped."""
-    text = orjson.dumps(value).decode()
-    if not text.isprintable():
-        # Outside of strings JSON is printable, and within them this means the same (RFC 8259, section 7).
-        text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
-    return text + "\n"
+    return json_line(value) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from callgate.audit.reading import UnreadableLog
 from callgate.cli.files import FileProblems
 from callgate.config import Config, load_config
 from callgate.policy_files import read_text
@@ -15,9 +14,9 @@ from callgate.yaml_strict import DEFAULT_LIMITS, Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CONFIG: Final = Path("callgate.yaml")
+CONFIG: Final = Path("callgate.yaml")
 # A path or two, and a sentence.
-_MAX_MESSAGE: Final = 1000
+_MAX_MESSAGE: Final = 2000
 
 
 def log_options(command: F) -> F:
@@ -44,22 +43,27 @@ def log_folder(log: Path | None, config: Path | None) -> Path:
     if log is not None and config is not None:
         raise click.UsageError("--log and --config exclude each other")
     if log is not None:
-        if not log.is_dir():
-            raise click.UsageError(f"there is no folder {log}")
+        try:
+            is_there = log.is_dir()
+        except OSError as error:
+            # A folder above it that may not be searched, a name that is too long.
+            raise click.UsageError(f"{visible(str(log), _MAX_MESSAGE)}: {error.strerror}") from None
+        if not is_there:
+            raise click.UsageError(f"there is no folder {visible(str(log), _MAX_MESSAGE)}")
         return log
-    if config is None and not _CONFIG.exists():
-        raise click.UsageError(f"there is no {_CONFIG} here; name one by --config, or the log's folder by --log")
-    path = config or _CONFIG
+    if config is None and not CONFIG.exists():
+        raise click.UsageError(f"there is no {CONFIG} here; name one by --config, or the log's folder by --log")
+    path = config or CONFIG
     return path.parent / read_config(path).audit.folder
 
 
 class CannotShow(click.ClickException):
-    """A log cannot be read, or not to its end: one sentence on stderr, and exit code 2."""
+    """What is asked about cannot be read, or not to its end: one sentence on stderr, and exit code 2."""
 
     exit_code = 2
 
-    def __init__(self, error: UnreadableLog) -> None:
-        super().__init__(visible(str(error), _MAX_MESSAGE))
+    def __init__(self, fault: Exception | str) -> None:
+        super().__init__(visible(str(fault), _MAX_MESSAGE))
 
 
 def read_config(path: Path) -> Config:

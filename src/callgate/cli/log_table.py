@@ -8,10 +8,10 @@ from typing import Final
 
 import click
 
-from callgate.audit.chain import Kind
-from callgate.audit.entries import REQUESTS, Entry, Status, number_of, objects_of, text_of
+from callgate.audit.entries import REQUESTS, Entry, Status
+from callgate.audit.query import COUNTING, Query
 from callgate.cli.log_forms import TraceLinks
-from callgate.cli.session_words import duration
+from callgate.cli.words import duration
 from callgate.telemetry.visible import visible
 
 # Without a terminal nothing is cut: whoever reads it has room, or a program.
@@ -150,16 +150,9 @@ def _event_text(entry: Entry) -> str:
         if name in _NOT_WORDS:
             continue
         words.append(f"{name}={len(value) if isinstance(value, list | dict) else value}")
-    if entry.kind in {Kind.SUMMARY, Kind.OUTAGE}:
-        words.append(counts_text(_counts(entry)))
+    if entry.kind in COUNTING:
+        words.append(counts_text(Query().counted(entry)))
     return " ".join(words)
-
-
-def _counts(entry: Entry) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for count in objects_of(entry.record, "counts"):
-        found[text_of(count, "reason")] += max(0, number_of(count, "count"))
-    return found
 
 
 def counts_text(counts: Counter[str]) -> str:

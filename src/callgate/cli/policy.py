@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Final
 
 import click
-import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from callgate.audit.query import Query
+from callgate.audit.query import COUNTING, Query
 from callgate.audit.reading import UnreadableLog
 from callgate.cli import policy_changes, policy_suggested
 from callgate.cli.files import FileProblems
-from callgate.cli.happened import identities_of
+from callgate.cli.kept import identities_of
 from callgate.cli.log_filters import Filters, filter_options, query_of
 from callgate.cli.log_options import CannotShow, log_folder, log_options
-from callgate.cli.replayed import COUNTING, LogSources, entries_of
+from callgate.cli.policy_log import LogSources, entries_of
+from callgate.cli.shown_json import shown_json
 from callgate.errors import GatewayError
 from callgate.policy.compile import Policy
 from callgate.policy.difference import Change
@@ -91,7 +91,7 @@ def diff(
                 tally.unsaid += sum(query.counted(entry)[reason] for reason in BY_POLICY)
     compared = policy_changes.Compared("what was decided" if old in _RECORDED else old, new, sources.unknown_policies)
     if form == "json":
-        click.echo(orjson.dumps(policy_changes.as_json(tally, compared), option=orjson.OPT_INDENT_2))
+        click.echo(shown_json(policy_changes.as_json(tally, compared)))
     else:
         click.echo("\n".join(policy_changes.as_text(tally, compared)))
     click.get_current_context().exit(_exit_code(tally))
@@ -200,7 +200,7 @@ def suggest(
         case "yaml":
             click.echo(text, nl=False)
         case "json":
-            click.echo(orjson.dumps(policy_suggested.as_json(told), option=orjson.OPT_INDENT_2))
+            click.echo(shown_json(policy_suggested.as_json(told)))
         case _:
             click.echo("\n".join(policy_suggested.as_text(told)))
 

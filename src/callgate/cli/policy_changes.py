@@ -4,18 +4,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from callgate.cli.words import counted, to_second, told
 from callgate.policy.decide import DecisionOutcome
 from callgate.policy.difference import Change, Difference
 from callgate.policy.tally import Group, Tally
 from callgate.policy.terms import Terms
 from callgate.policy.verdict import Verdict
-from callgate.telemetry.visible import visible
 from callgate.wire.json_strict import JsonObject, JsonValue
 
 # What a person reads; JSON has all of them.
 _DIFFERENCES_SHOWN: Final = 20
 _GROUPS_SHOWN: Final = 10
-_SHOWN_CHARS: Final = 200
 
 _TITLES: Final[Mapping[Change, str]] = {
     Change.DENIED: "allow -> deny",
@@ -46,8 +45,8 @@ class Compared:
 
 def as_text(tally: Tally, compared: Compared) -> Iterator[str]:
     """The figures, then each change by workload and tool, the most frequent first."""
-    span = f" from {_moment(tally.since)} to {_moment(tally.until)}" if tally.since else ""
-    yield f"{_counted(tally.compared, 'decision')}{span}"
+    span = f" from {to_second(tally.since)} to {to_second(tally.until)}" if tally.since else ""
+    yield f"{counted(tally.compared, 'decision')}{span}"
     yield f"  {compared.old} -> {compared.new}"
     for change in Change:
         if tally.changes[change]:
@@ -64,25 +63,25 @@ def _sections(tally: Tally) -> Iterator[str]:
     for change, found in by_change.items():
         if found:
             yield ""
-            yield f"{_TITLES[change]}: {_counted(tally.changes[change], 'decision')}"
+            yield f"{_TITLES[change]}: {counted(tally.changes[change], 'decision')}"
             ordered = sorted(found.items(), key=lambda each: -_sum(each[1]))
             for difference, groups in ordered[:_DIFFERENCES_SHOWN]:
                 yield from _difference(difference)
                 yield from _groups(groups)
             if rest := ordered[_DIFFERENCES_SHOWN:]:
                 count = sum(_sum(groups) for _, groups in rest)
-                yield f"  and {_counted(count, 'decision')} that change otherwise; --format json has all"
+                yield f"  and {counted(count, 'decision')} that change otherwise; --format json has all"
 
 
 def _groups(groups: list[Group]) -> Iterator[str]:
     first, last = min(group.first for group in groups), max(group.last for group in groups)
     workloads = len({group.subject[0] for group in groups})
-    span = _moment(first) if first == last else f"{_moment(first)} to {_moment(last)}"
-    yield f"    {_counted(_sum(groups), 'decision')} of {_counted(workloads, 'workload')}, {span}"
+    span = to_second(first) if first == last else f"{to_second(first)} to {to_second(last)}"
+    yield f"    {counted(_sum(groups), 'decision')} of {counted(workloads, 'workload')}, {span}"
     for group in groups[:_GROUPS_SHOWN]:
         caller, server, method, tool = group.subject
-        what = f"{_shown(caller)}  {_shown(tool or method)} on {_shown(server)}"
-        yield f"    {group.count:>9,}  {what}  such as {_shown(group.examples[0])}"
+        what = f"{told(caller)}  {told(tool or method)} on {told(server)}"
+        yield f"    {group.count:>9,}  {what}  such as {told(group.examples[0])}"
     if rest := groups[_GROUPS_SHOWN:]:
         yield f"    {_sum(rest):>9,}  of other workloads and tools; --format json has all"
 
@@ -94,7 +93,7 @@ def _sum(groups: list[Group]) -> int:
 def _difference(found: Difference) -> Iterator[str]:
     if found.change is Change.UNKNOWN:
         yield f"  may be: {', or '.join(_MAY[each] for each in found.may) or 'anything'}"
-        yield from (f"  hangs on: {_shown(hinge)}" for hinge in found.hinges)
+        yield from (f"  hangs on: {told(hinge)}" for hinge in found.hinges)
         yield from (f"  needs {_NEEDS.get(name, name)}" for name in found.needs)
         return
     if found.aspects:
@@ -112,7 +111,7 @@ def _verdict(found: Verdict | None) -> str:
     if not found.rules:
         return outcome if found.outcome is DecisionOutcome.ALLOW else f"{outcome}: no grant applies"
     terms = _terms(found.terms) if found.terms is not None else ""
-    return f"{outcome} by {', '.join(map(_shown, found.rules))}{terms}"
+    return f"{outcome} by {', '.join(map(told, found.rules))}{terms}"
 
 
 def _terms(terms: Terms) -> str:
@@ -132,18 +131,18 @@ def _notes(tally: Tally, compared: Compared) -> Iterator[str]:
 
 def _all_notes(tally: Tally, compared: Compared) -> Iterator[str]:
     if tally.not_asked:
-        yield f"{_counted(tally.not_asked.total(), 'request')} not about policy: refused before it was asked"
+        yield f"{counted(tally.not_asked.total(), 'request')} not about policy: refused before it was asked"
     if tally.limits:
-        said = f"{_counted(tally.limits.total(), 'request')} refused by a limit ({', '.join(sorted(tally.limits))})"
+        said = f"{counted(tally.limits.total(), 'request')} refused by a limit ({', '.join(sorted(tally.limits))})"
         yield f"{said} count as allowed: limits are not asked again"
     if tally.unsaid:
-        yield f"{_counted(tally.unsaid, 'refusal')} only counted by the gate, without a record: not compared"
+        yield f"{counted(tally.unsaid, 'refusal')} only counted by the gate, without a record: not compared"
     if tally.unreadable:
-        yield f"{_counted(tally.unreadable, 'record')} without caller, server, method or time: not compared"
+        yield f"{counted(tally.unreadable, 'record')} without caller, server, method or time: not compared"
     if tally.uncounted:
-        yield f"{_counted(tally.uncounted, 'decision')} changed for yet other workloads and tools, which are not listed"
+        yield f"{counted(tally.uncounted, 'decision')} changed for yet other workloads and tools, which are not listed"
     for digest, why in compared.unknown_policies.items():
-        yield f"the policy {_shown(digest)} {_shown(why)}: what its rules say is not known"
+        yield f"the policy {told(digest)} {told(why)}: what its rules say is not known"
 
 
 def as_json(tally: Tally, compared: Compared) -> JsonObject:
@@ -207,16 +206,3 @@ def _terms_json(terms: Terms) -> JsonValue:
         "limits": [{"calls": calls, "per_s": per_s} for calls, per_s in sorted(terms.limits)],
         "record": terms.record,
     }
-
-
-def _moment(text: str) -> str:
-    """To the second."""
-    return f"{visible(text, _SHOWN_CHARS)[:19]}Z"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _shown(text: str) -> str:
-    return visible(text, _SHOWN_CHARS)

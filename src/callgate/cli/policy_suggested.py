@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from callgate.cli.words import counted, days, to_second, told
 from callgate.policy.suggestion import LeftOut, Suggested, Suggestion
-from callgate.policy.unused import GrantReport, Standing, days
+from callgate.policy.unused import GrantReport, Standing
 from callgate.policy.usage import Usage
-from callgate.telemetry.visible import visible
 from callgate.wire.json_strict import JsonObject, JsonValue
 
-_SHOWN_CHARS: Final = 200
 # What a person reads; JSON has all of them.
 _LEFT_OUT_SHOWN: Final = 20
 _TOOLS_SHOWN: Final = 10
@@ -37,37 +36,37 @@ class Told:
 def head(usage: Usage, reach_s: float) -> Iterator[str]:
     """The first lines of the file."""
     calls = sum(use.calls for use in usage.uses.values())
-    yield f"What was used: {_counted(calls, 'call')} from {_moment(usage.since)} to {_moment(usage.until)} ({days(reach_s)})."
+    yield f"What was used: {counted(calls, 'call')} from {to_second(usage.since)} to {to_second(usage.until)} ({days(reach_s)})."
     yield "Read it before you use it: what was not called in that time is not in it."
 
 
-def as_text(told: Told) -> Iterator[str]:
+def as_text(found: Told) -> Iterator[str]:
     """What is unused and what was left out, then the file."""
-    lines = list(_remarks(told))
+    lines = list(_remarks(found))
     yield from lines
     if lines:
         yield ""
-    yield told.text.rstrip("\n")
+    yield found.text.rstrip("\n")
 
 
-def _remarks(told: Told) -> Iterator[str]:
-    for report in sorted(told.reports, key=lambda report: _ORDER.index(report.standing)):
-        yield from _grant(report, told)
-    for left in told.suggestion.left_out[:_LEFT_OUT_SHOWN]:
+def _remarks(found: Told) -> Iterator[str]:
+    for report in sorted(found.reports, key=lambda report: _ORDER.index(report.standing)):
+        yield from _grant(report, found)
+    for left in found.suggestion.left_out[:_LEFT_OUT_SHOWN]:
         yield f"left out: {_left_out(left)}"
-    if (more := len(told.suggestion.left_out) - _LEFT_OUT_SHOWN) > 0:
+    if (more := len(found.suggestion.left_out) - _LEFT_OUT_SHOWN) > 0:
         yield f"left out: {more} more; --format json has all"
-    callers = {(caller, server) for (caller, server, _), use in told.usage.uses.items() if use.calls}
-    for caller, server in sorted(told.usage.listeners - callers):
-        yield f"left out: {_shown(caller)} on {_shown(server)}, which called no tool; what it asked for needs a grant of one"
-    if told.usage.unlisted:
-        yield f"left out: {_counted(told.usage.unlisted, 'call')} of too many different workloads and tools"
-    for digest, why in told.unknown_policies.items():
-        yield f"the policy {_shown(digest)} {_shown(why)}: what its rules say is not known"
+    callers = {(caller, server) for (caller, server, _), use in found.usage.uses.items() if use.calls}
+    for caller, server in sorted(found.usage.listeners - callers):
+        yield f"left out: {told(caller)} on {told(server)}, which called no tool; what it asked for needs a grant of one"
+    if found.usage.unlisted:
+        yield f"left out: {counted(found.usage.unlisted, 'call')} of too many different workloads and tools"
+    for digest, why in found.unknown_policies.items():
+        yield f"the policy {told(digest)} {told(why)}: what its rules say is not known"
 
 
-def _grant(report: GrantReport, told: Told) -> Iterator[str]:
-    yield f"{report.grant}: {_standing(report, told)}"
+def _grant(report: GrantReport, found: Told) -> Iterator[str]:
+    yield f"{report.grant}: {_standing(report, found)}"
     if report.standing is Standing.USED:
         if report.unused_tools:
             yield f"  named and never called in {days(report.seen_s)}: {_listed(report.unused_tools)}"
@@ -76,37 +75,37 @@ def _grant(report: GrantReport, told: Told) -> Iterator[str]:
             yield f"  {pattern} {could}"
 
 
-def _standing(report: GrantReport, told: Told) -> str:
+def _standing(report: GrantReport, found: Told) -> str:
     match report.standing:
         case Standing.USED:
-            return f"used {'once' if report.calls == 1 else f'{report.calls:,} times'}, last {_moment(report.last)}"
+            return f"used {'once' if report.calls == 1 else f'{report.calls:,} times'}, last {to_second(report.last)}"
         case Standing.UNUSED if report.idle_s is not None:
-            return f"unused for {days(report.idle_s)}: last used {_moment(report.last)}"
+            return f"unused for {days(report.idle_s)}: last used {to_second(report.last)}"
         case Standing.UNUSED:
             return f"unused: not once in the {days(report.seen_s)} that the log tells of it"
         case Standing.NOT_YET:
             return (
                 f"not used in the {days(report.seen_s)} that the log tells of it; "
-                f"whether it was in {days(told.unused_s)} is not known"
+                f"whether it was in {days(found.unused_s)} is not known"
             )
         case Standing.NOT_IN_FORCE:
             return "no decision of this log was made under a policy known to have it"
 
 
-def as_json(told: Told) -> JsonObject:
+def as_json(found: Told) -> JsonObject:
     """All of it."""
     return {
         "version": 1,
-        "since": told.usage.since,
-        "until": told.usage.until,
-        "reach_s": told.reach_s,
-        "unused_s": told.unused_s,
-        "policy": told.text,
-        "grants": [_suggested_json(grant) for grant in told.suggestion.grants],
-        "left_out": [_left_json(left) for left in told.suggestion.left_out],
-        "unlisted_calls": told.usage.unlisted,
-        "given": [_report_json(report) for report in told.reports],
-        "unknown_policies": dict(told.unknown_policies),
+        "since": found.usage.since,
+        "until": found.usage.until,
+        "reach_s": found.reach_s,
+        "unused_s": found.unused_s,
+        "policy": found.text,
+        "grants": [_suggested_json(grant) for grant in found.suggestion.grants],
+        "left_out": [_left_json(left) for left in found.suggestion.left_out],
+        "unlisted_calls": found.usage.unlisted,
+        "given": [_report_json(report) for report in found.reports],
+        "unknown_policies": dict(found.unknown_policies),
     }
 
 
@@ -141,22 +140,9 @@ def _report_json(report: GrantReport) -> JsonValue:
 
 def _left_out(left: LeftOut) -> str:
     caller, server, tool = left.subject
-    return f"{_shown(caller)}  {_shown(tool)} on {_shown(server)}, {_counted(left.calls, 'call')}: {left.why}"
+    return f"{told(caller)}  {told(tool)} on {told(server)}, {counted(left.calls, 'call')}: {left.why}"
 
 
 def _listed(tools: tuple[str, ...]) -> str:
     more = len(tools) - _TOOLS_SHOWN
     return ", ".join(tools[:_TOOLS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _moment(text: str) -> str:
-    """To the second."""
-    return f"{visible(text, _SHOWN_CHARS)[:19]}Z"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _shown(text: str) -> str:
-    return visible(text, _SHOWN_CHARS)

@@ -1,8 +1,8 @@
 """`callgate session`: what one agent did, from its first call to its last."""
 
-import importlib
-
 import click
+
+from callgate.cli.lazy_group import LazyGroup
 
 # Loaded when asked for, as callgate's own: to list sessions takes no MCP client.
 _COMMANDS = {
@@ -14,20 +14,7 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)  # noqa: S101  # a slip in the table above
-        return command
-
-
-@click.group("session", cls=_Commands)
+@click.group("session", cls=LazyGroup, table=_COMMANDS)
 def session() -> None:
     """Look at what one agent did: list sessions, show one, export one as a page, play one again.
 

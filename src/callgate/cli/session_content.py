@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,23 +11,20 @@ import click
 import orjson
 
 from callgate.audit.age import Identity
+from callgate.audit.content import object_path
 from callgate.audit.passed import Passed, Unread, deletions, read_passed
-from callgate.audit.places import Places
 from callgate.audit.reading import read_records
 from callgate.audit.story import Step
+from callgate.cli.files import FileProblems
+from callgate.cli.log_options import CONFIG, read_config
 from callgate.cli.session_log import Story
-from callgate.cli.session_words import counted, size
-from callgate.config import Config, load_config
-from callgate.policy_files import read_text
-from callgate.yaml_strict import DEFAULT_LIMITS
+from callgate.cli.words import counted, size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # C2SP age, "Header": text before the content, a stanza for each key that opens it; what is called -grease opens nothing.
 _HEADER_BYTES: Final = 64 * 1024
 _STANZA: Final = re.compile(rb"\n-> (?![^ \n]*-grease[ \n])")
-_CONFIG: Final = Path("callgate.yaml")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ class ContentReader:
         return self._deleted
 
     def _missing(self, step: Step) -> Iterator[str]:
-        paths = ((digest, _path(self._story, digest)) for digest in step.traffic.objects)
+        paths = ((digest, object_path(self._story.folder, digest)) for digest in step.traffic.objects)
         return (digest for digest, path in paths if path and not path.exists())
 
 
@@ -120,10 +118,10 @@ def recipients_of(log: Path | None, config: Path | None) -> tuple[str, ...]:
     """Whose keys content is encrypted to now, where a configuration says so; a key or the path of a file of keys each."""
     if log is not None:
         return ()
-    path = config or _CONFIG
-    text = read_text(path, DEFAULT_LIMITS.max_bytes)
-    found = load_config(text, str(path)) if isinstance(text, str) else ()
-    return tuple(found.audit.recipients) if isinstance(found, Config) else ()
+    try:
+        return tuple(read_config(config or CONFIG).audit.recipients)
+    except FileProblems:
+        return ()
 
 
 def kept_words(story: Story, recipients: Sequence[str], *, has_identity: bool) -> str:
@@ -141,17 +139,14 @@ def kept_words(story: Story, recipients: Sequence[str], *, has_identity: bool) -
 def _keys(story: Story) -> str:
     """How many keys open the first object that is there."""
     objects = (digest for step in story.steps() for digest in step.traffic.objects)
-    for path in filter(None, (_path(story, digest) for digest in objects)):
-        if path.is_file():
-            with path.open("rb") as file:
-                header, _, _ = file.read(_HEADER_BYTES).partition(b"\n---")
-            return counted(len(_STANZA.findall(header)), "key")
+    for path in filter(None, (object_path(story.folder, digest) for digest in objects)):
+        # One that may not be read says nothing, and is told of where its content would be shown.
+        with suppress(OSError):
+            if path.is_file():
+                with path.open("rb") as file:
+                    header, _, _ = file.read(_HEADER_BYTES).partition(b"\n---")
+                return counted(len(_STANZA.findall(header)), "key")
     return "the auditors' keys"
-
-
-def _path(story: Story, digest: str) -> Path | None:
-    """Where an object would be; None for what is no hash: it comes from the log, and becomes a path."""
-    return Path(Places(story.folder).object(digest)) if _DIGEST.fullmatch(digest) else None
 
 
 def _short(recipient: str) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,8 @@ import click
 from callgate.audit.checkpoint import VerifierKey
 from callgate.audit.continuity import continuity
 from callgate.audit.lines import UnusableInput
-from callgate.audit.note import UnusableNoteKey
 from callgate.audit.verify import verify
-from callgate.cli.happened import identities_of
+from callgate.cli.kept import identities_of
 from callgate.cli.log_options import log_folder, log_options
 from callgate.cli.session_content import (
     PAGE,
@@ -25,7 +25,8 @@ from callgate.cli.session_content import (
 from callgate.cli.session_log import Story, open_story, readable
 from callgate.cli.session_page import Page, page
 from callgate.cli.session_remarks import LogVerdict, of_continuity, of_verification
-from callgate.cli.session_words import counted, moment
+from callgate.cli.verifier_key import read_verifier_key
+from callgate.cli.words import counted, moment
 
 # A page of 2,000 steps is 5 MB; more than that nobody reads, and browsers become slow over it.
 _PAGE_STEPS: Final = 2_000
@@ -53,7 +54,12 @@ _MAX_PAGE_STEPS: Final = 10_000
     metavar="N",
     help=f"The last N requests, at most {_MAX_PAGE_STEPS}; the page says what was left out.",
 )
-@click.option("--key", metavar="PUB|FILE", help="The log's public key: verify the log first, and say what came of it.")
+@click.option(
+    "--key",
+    metavar="PUB",
+    callback=read_verifier_key,
+    help="The log's verifier key, or its file: verify the log first, and say what came of it.",
+)
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -68,7 +74,7 @@ def export(
     output: Path,
     identity: Path | None,
     last: int,
-    key: str | None,
+    key: VerifierKey | None,
     checkpoints: tuple[Path, ...],
     **where: Path | None,
 ) -> None:
@@ -102,24 +108,15 @@ def _page(story: Story, last: int, content: str, verdict: LogVerdict) -> Page:
     )
 
 
-def _verdict(story: Story, key: str | None, checkpoints: tuple[Path, ...]) -> LogVerdict:
+def _verdict(story: Story, key: VerifierKey | None, checkpoints: tuple[Path, ...]) -> LogVerdict:
     overview = story.overview
     if key is None:
         return of_continuity(continuity(story.folder, overview.first_seq, overview.last_seq))
     try:
-        verifier = VerifierKey.parse(_key_text(key))
-        found = verify(story.folder, verifier, checkpoints)
-    except (UnusableNoteKey, UnusableInput) as fault:
+        found = verify(story.folder, key, checkpoints)
+    except UnusableInput as fault:
         raise click.UsageError(str(fault)) from None
-    return of_verification(found, str(verifier), overview.last_seq)
-
-
-def _key_text(given: str) -> str:
-    """A verifier key as it is, or from a file."""
-    try:
-        return Path(given).read_text("ascii").strip() if Path(given).is_file() else given
-    except (OSError, ValueError):
-        raise click.UsageError(f"--key: {given!r} cannot be read as a file with a public key") from None
+    return of_verification(found, str(key), overview.last_seq)
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:
@@ -134,4 +131,5 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
     except OSError as fault:
         raise click.ClickException(f"cannot write {path}: {fault.strerror}") from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-import orjson
-
 from callgate.audit.sessions import Overview
 from callgate.audit.story import Step, Tone
 from callgate.cli.session_content import Content
+from callgate.cli.shown_json import json_line, shown_json
 from callgate.policy.moments import written
 from callgate.wire.json_strict import JsonObject
 
@@ -57,7 +56,7 @@ def story_json(session: Overview, earlier: int, steps: Iterable[JsonObject]) -> 
     `earlier`: how many steps before these are not shown.
     """
     head = {"version": 1, "session": session_json(session), "earlier": earlier}
-    yield orjson.dumps(head, option=orjson.OPT_INDENT_2).removesuffix(b"\n}") + b',\n  "steps": ['
+    yield shown_json(head).removesuffix("\n}").encode() + b',\n  "steps": ['
     for number, step in enumerate(steps):
-        yield (b",\n" if number else b"\n") + orjson.dumps(step)
+        yield (b",\n" if number else b"\n") + json_line(step).encode()
     yield b"\n  ]\n}\n"

@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 
 import click
-import orjson
 
 from callgate.cli.log_filters import Filters, query_of
 from callgate.cli.log_options import log_folder, log_options
 from callgate.cli.session_json import session_json
 from callgate.cli.session_log import MAX_SESSIONS, find_sessions, readable
 from callgate.cli.session_text import as_table
+from callgate.cli.shown_json import shown_json
 
 
 @click.command("list")
@@ -46,7 +46,7 @@ def list_sessions(*, log: Path | None, config: Path | None, form: str, **filters
         click.echo(f"{forgotten:,} sessions before the last {MAX_SESSIONS:,} were not looked at", err=True)
     if form == "json":
         listed = {"version": 1, "sessions": [session_json(each) for each in found]}
-        click.echo(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
+        click.echo(shown_json(listed))
         return
     if not found:
         click.echo("no session has a request like that", err=True)

@@ -1,7 +1,6 @@
 """Finding sessions in a log, and reading one of them from its files."""
 
 import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +12,16 @@ from typing import Final
 import click
 
 from callgate.audit.chain import Kind
-from callgate.audit.entries import Entry, number_of
+from callgate.audit.entries import Entry
 from callgate.audit.reading import read_entries, read_records
 from callgate.audit.segments import UnreadableLog
 from callgate.audit.sessions import Overview, Sessions, sessions_of, steps_of
 from callgate.audit.story import Step
 from callgate.cli.log_options import CannotShow
-from callgate.cli.session_words import told
+from callgate.cli.progress import watched
+from callgate.cli.words import told
 from callgate.telemetry.visible import visible
+from callgate.wire.members import number_of, text_of
 from callgate.yaml_model import did_you_mean
 
 # Each takes a kilobyte while the log is read; who looks for older ones asks for their time.
@@ -33,7 +34,6 @@ _CANDIDATES: Final = 5
 _REMARKABLE: Final = frozenset({Kind.OUTAGE, Kind.CLOCK, Kind.RECOVERY, Kind.SUMMARY})
 _MAX_REMARKS: Final = 20
 _ID: Final = re.compile(r"[0-9a-f]{1,16}")
-_PROGRESS_ENTRIES: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class Story:
         """What the gate noted of itself meanwhile, the first `_MAX_REMARKS`.  Raises UnreadableLog."""
         records = read_records(self.folder, start=self.overview.first_seq)
         meanwhile = takewhile(lambda record: number_of(record, "seq") <= self.overview.last_seq, records)
-        remarkable = (Entry(record) for record in meanwhile if record.get("kind") in _REMARKABLE)
+        remarkable = (Entry(record) for record in meanwhile if text_of(record, "kind") in _REMARKABLE)
         return list(islice(remarkable, _MAX_REMARKS))
 
 
 def find_sessions(folder: Path, is_wanted: Callable[[Entry], bool]) -> tuple[list[Overview], int]:
     """The sessions with a request that is wanted, the latest last, and how many old ones were left out."""
     found = Sessions(MAX_SESSIONS)
-    for entry in _watched(read_entries(folder)):
+    for entry in watched(read_entries(folder), _far):
         wanted = is_wanted(entry)
         for session in sessions_of(entry):
             found.add(session, entry, wanted=wanted)
@@ -77,7 +77,7 @@ def open_story(folder: Path, given: str) -> Story:
         raise click.UsageError(f"{visible(given, 40)!r} is no session id: 16 hex digits, or the first of them")
     found = Sessions(MAX_SESSIONS)
     others: deque[str] = deque(maxlen=_NEAR_IDS)
-    for entry in _watched(read_entries(folder)):
+    for entry in watched(read_entries(folder), _far):
         for session in sessions_of(entry):
             if session.startswith(wanted):
                 found.add(session, entry)
@@ -98,16 +98,8 @@ def _the_one(found: Sequence[Overview], wanted: str, others: Iterable[str]) -> O
     raise click.UsageError(f"{len(found)} sessions begin with {wanted}: {listed}{more}; write more digits")
 
 
-def _watched(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The same; a person at a terminal sees that something is going on."""
-    shown = sys.stderr.isatty()
-    count = 0
-    for count, entry in enumerate(entries, 1):
-        if shown and not count % _PROGRESS_ENTRIES:
-            click.echo(f"\r{count:,} requests read", err=True, nl=False)
-        yield entry
-    if shown and count >= _PROGRESS_ENTRIES:
-        click.echo("\r\x1b[K", err=True, nl=False)
+def _far(number: int, _entry: Entry) -> str:
+    return f"{number:,} requests read"
 
 
 @contextmanager

@@ -19,17 +19,8 @@ from callgate.cli.session_content import Content
 from callgate.cli.session_picture import mark, picture
 from callgate.cli.session_remarks import LogVerdict, remark_words
 from callgate.cli.session_step import step_article
-from callgate.cli.session_words import (
-    COUNTED,
-    call_words,
-    duration,
-    ending_words,
-    moment,
-    names,
-    offset,
-    session_words,
-    told,
-)
+from callgate.cli.session_words import COUNTED, call_words, ending_words, names, session_words
+from callgate.cli.words import duration, moment, offset, told
 
 # More bad news than this is no summary; the list below has all of it.
 _MAX_BAD: Final = 50

@@ -12,7 +12,8 @@ from typing import Final, TypeAlias
 
 from callgate.audit.story import Step, Tone
 from callgate.cli.markup import Markup, joined, tag
-from callgate.cli.session_words import call_words, duration, ending_words, offset, quoted
+from callgate.cli.session_words import call_words, ending_words, quoted
+from callgate.cli.words import duration, offset
 
 # A picture of more lanes is no overview; the rest share one.
 _MAX_LANES: Final = 12

@@ -7,7 +7,7 @@ import click
 import trio
 
 from callgate.audit.playback import moments
-from callgate.cli.happened import identities_of
+from callgate.cli.kept import identities_of
 from callgate.cli.log_options import log_folder, log_options
 from callgate.cli.session_content import (
     TERMINAL,
@@ -17,7 +17,7 @@ from callgate.cli.session_content import (
 from callgate.cli.session_log import open_story, readable
 from callgate.cli.session_player import LONGEST_GAP_S, Pace, Playing, play
 from callgate.cli.session_text import head
-from callgate.cli.session_words import offset
+from callgate.cli.words import offset
 
 
 @click.command("play")

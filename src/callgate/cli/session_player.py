@@ -9,13 +9,15 @@ import trio
 from callgate.audit.playback import Happening, Moment
 from callgate.audit.story import Step, Tone
 from callgate.cli.session_content import as_line
-from callgate.cli.session_words import SIGNS, call_words, duration, ending_words, offset, told
+from callgate.cli.session_words import SIGNS, call_words, ending_words
+from callgate.cli.words import duration, offset, told
 from callgate.telemetry.visible import visible
 
 # Agents wait for people and models, minutes at a time; who watches waits no longer than this.
 LONGEST_GAP_S: Final = 3.0
 _BODY_CHARS: Final = 200
 _US_IN_S: Final = 1_000_000
+_GRANTS: Final = frozenset({"grant", "shadow-grant", "shadow-denial"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def _what(moment: Moment) -> str:
 
 
 def _ending(step: Step) -> str:
-    rules = [rule.rule for rule in step.rules if rule.matched]
+    # A grant that applies as well did not deny it.
+    rules = [rule.rule for rule in step.rules if rule.matched and rule.kind not in _GRANTS]
     by = f", by {', '.join(map(told, rules))}" if rules and step.tone is Tone.DENIED else ""
     return f"{ending_words(step)}{by}"

@@ -5,9 +5,10 @@ from typing import Final
 
 from callgate.audit.chain import Kind
 from callgate.audit.continuity import Continuity
-from callgate.audit.entries import Entry, number_of, objects_of, text_of
+from callgate.audit.entries import Entry
 from callgate.audit.verify import Verdict
-from callgate.cli.session_words import counted, duration, moment, told
+from callgate.cli.words import counted, duration, moment, told
+from callgate.wire.members import number_of, objects_of, text_of
 
 # More of them is for the report of `callgate audit verify`.
 _MAX_FINDINGS: Final = 5

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import click
-import orjson
 
 from callgate.audit.age import Identity
-from callgate.cli.happened import identities_of
+from callgate.cli.kept import identities_of
 from callgate.cli.log_options import log_folder, log_options
 from callgate.cli.running import run
 from callgate.cli.session_log import Story, open_story
 from callgate.cli.session_replay_client import CannotReplay, base_of, open_gate
 from callgate.cli.session_replayed import Summary, as_json, as_lines, heading, summary_json
 from callgate.cli.session_replaying import Replay, recorded_of
-from callgate.cli.session_words import counted
+from callgate.cli.shown_json import json_line
+from callgate.cli.words import counted
 from callgate.dev.identity import workload_identity
 from callgate.errors import GatewayError
 from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
@@ -165,7 +165,7 @@ async def _replay(asked: _Asked) -> Summary:
         for step in story.steps():
             found = await sending.send(step, recorded(step.entry))
             summary.add(found)
-            click.echo("\n".join(as_lines(found)) if is_text else orjson.dumps(as_json(found)))
+            click.echo("\n".join(as_lines(found)) if is_text else json_line(as_json(found)))
     counts = summary_json(story.overview, asked.base, summary, dry_run=asked.dry_run)
-    click.echo(summary.words() if is_text else orjson.dumps(counts))
+    click.echo(summary.words() if is_text else json_line(counts))
     return summary

@@ -10,7 +10,8 @@ from callgate.audit.differences import Difference, Nothing, Side
 from callgate.audit.replay import Changed
 from callgate.audit.sessions import Overview
 from callgate.cli.session_replaying import Replayed
-from callgate.cli.session_words import call_words, counted, moment, names, told
+from callgate.cli.session_words import call_words, names
+from callgate.cli.words import counted, moment, told
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.telemetry.visible import visible
 from callgate.wire.json_strict import JsonObject, dumps

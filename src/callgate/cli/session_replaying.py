@@ -7,7 +7,7 @@ from typing import Final
 
 from callgate.audit.age import Identity
 from callgate.audit.chain import Kind
-from callgate.audit.entries import Entry, text_of
+from callgate.audit.entries import Entry
 from callgate.audit.passed import Passed, Unread, read_passed
 from callgate.audit.recording import MessageKind
 from callgate.audit.replay import (
@@ -25,6 +25,7 @@ from callgate.audit.story import Step
 from callgate.cli.session_replay_client import CannotReplay, GateAnswer, GateClient
 from callgate.policy.model import check_server_name
 from callgate.wire.json_strict import JsonObject, JsonValue
+from callgate.wire.members import text_of
 from callgate.wire.methods import LEGACY_REVISION, MODERN_REVISION, SERVED_REVISIONS
 
 # The id of our own `initialize`, where the recorded one cannot be had.

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from callgate.audit.age import Identity
-from callgate.cli.happened import identities_of
+from callgate.cli.kept import identities_of
 from callgate.cli.log_options import log_folder, log_options
 from callgate.cli.session_content import (
     JSON,
@@ -20,7 +20,7 @@ from callgate.cli.session_json import step_json, story_json
 from callgate.cli.session_log import Story, open_story, readable
 from callgate.cli.session_remarks import remark_words
 from callgate.cli.session_text import as_tree, head
-from callgate.cli.session_words import counted
+from callgate.cli.words import counted
 
 
 @click.command("show")

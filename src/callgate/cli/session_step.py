@@ -3,25 +3,15 @@
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
-from callgate.audit.entries import number_of, text_of, texts_of
 from callgate.audit.passed import Passed
 from callgate.audit.story import PathStep, Step
 from callgate.cli.markup import Markup, joined, tag
 from callgate.cli.session_content import Content, as_text
 from callgate.cli.session_picture import mark
-from callgate.cli.session_words import (
-    VERDICTS,
-    call_words,
-    clock,
-    counted,
-    ending_words,
-    moment_s,
-    offset,
-    token_end,
-    told,
-    traffic_words,
-)
+from callgate.cli.session_words import VERDICTS, call_words, ending_words, token_end, traffic_words
+from callgate.cli.words import clock, counted, moment_s, offset, told
 from callgate.trace import Finding, Outcome
+from callgate.wire.members import number_of, text_of, texts_of
 
 _OUTCOMES = frozenset(Outcome)
 

@@ -11,17 +11,13 @@ from callgate.cli.session_words import (
     SIGNS,
     VERDICTS,
     call_words,
-    counted,
-    duration,
     ending_words,
-    moment,
     names,
-    offset,
     session_words,
     token_words,
-    told,
     traffic_words,
 )
+from callgate.cli.words import counted, duration, moment, offset, told
 from callgate.trace import Finding
 
 _MARKS = {Tone.WELL: Mark.YES, Tone.DENIED: Mark.NO, Tone.FAILED: Mark.NONE, Tone.OPEN: Mark.NONE}

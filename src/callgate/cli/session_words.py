@@ -5,22 +5,17 @@ Everything that comes from the log goes through `told`: an agent chose its tools
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
 from callgate.audit.entries import Status
 from callgate.audit.sessions import Overview
 from callgate.audit.story import Step, Token, Tone, Traffic
-from callgate.policy.moments import written
+from callgate.cli.words import counted, duration, moment_s, size, told
 from callgate.telemetry.outcome import refusal_message
-from callgate.telemetry.visible import without_credentials
 
-_SHOWN_MAX_CHARS: Final = 300
 _NS_IN_S: Final = 1_000_000_000
 # What MCP lets a method or a tool be called.  Any other name is quoted, so that it cannot pass for our own words.
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./$-]{1,128}")
-# Unix seconds that a calendar of four-digit years can show.
-_CALENDAR_S: Final = range(253_402_300_800)
 
 _ENDINGS: Final = {
     Status.ANSWERED: "answered",
@@ -45,11 +40,6 @@ VERDICTS: Final = {
 COUNTED: Final = {Tone.WELL: "went well", Tone.DENIED: "denied", Tone.FAILED: "failed", Tone.OPEN: "without an outcome"}
 
 
-def told(text: str) -> str:
-    """Text from the log: one line, nothing that moves a cursor, no credential."""
-    return without_credentials(text, _SHOWN_MAX_CHARS)
-
-
 def quoted(name: str) -> str:
     """The name of a method, tool or server; in quotes unless it is a plain one."""
     shown = told(name)
@@ -68,7 +58,7 @@ def call_words(step: Step) -> str:
 def ending_words(step: Step) -> str:
     """`answered in 1.5 ms`, `failed in 3.00 s: upstream_timeout`, `no_grant: Denied by policy`."""
     reason = told(step.entry.reason)
-    if step.tone is Tone.DENIED:
+    if step.status is Status.REFUSED:
         return ": ".join(filter(None, (reason, refusal_message(step.entry.reason)))) or "denied"
     took = f" in {duration(step.took_us)}" if step.took_us is not None else ""
     return f"{_ENDINGS[step.status]}{took}{f': {reason}' if reason else ''}"
@@ -113,55 +103,3 @@ def session_words(session: Overview) -> str:
 def names(found: dict[str, None]) -> str:
     """Several names in one line."""
     return ", ".join(map(told, found))
-
-
-def counted(number: int, what: str) -> str:
-    """`1 event`, `2 events`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def moment(ns: int) -> str:
-    """Unix nanoseconds as `2026-01-07T12:00:00Z`."""
-    return moment_s(ns // _NS_IN_S)
-
-
-def moment_s(seconds: int) -> str:
-    """Unix seconds as `2026-01-07T12:00:00Z`; the number itself where no calendar has it."""
-    return written(seconds) if seconds in _CALENDAR_S else f"second {seconds}"
-
-
-def clock(ns: int) -> str:
-    """The time of day with milliseconds, in UTC."""
-    if ns // _NS_IN_S not in _CALENDAR_S:
-        return moment(ns)
-    return f"{datetime.fromtimestamp(ns // _NS_IN_S, UTC):%H:%M:%S}.{ns % _NS_IN_S // 1_000_000:03d}Z"
-
-
-def offset(us: int) -> str:
-    """From the beginning of the session: `+0.250 s`, `+1:23.4`, `+2:03:04`."""
-    seconds, rest = divmod(us, 1_000_000)
-    if seconds < 60:
-        return f"+{seconds}.{rest // 1000:03d} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"+{minutes}:{seconds:02d}.{rest // 100_000}"
-    return f"+{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-
-def duration(us: int) -> str:
-    """`30 µs`, `2.1 ms`, `1.20 s`, `4 min 12 s`, `2 h 3 min`."""
-    if us < 1000:
-        return f"{us} µs"
-    if us < 1_000_000:
-        return f"{us / 1000:.1f} ms"
-    if us < 60_000_000:
-        return f"{us / 1_000_000:.2f} s"
-    minutes, seconds = divmod(us // 1_000_000, 60)
-    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def size(count: int) -> str:
-    """`300 B`, `1.2 KiB`, `3.4 MiB`."""
-    if count < 1024:
-        return f"{count} B"
-    return f"{count / 1024:.1f} KiB" if count < 1024 * 1024 else f"{count / 1024 / 1024:.1f} MiB"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
-# none: not even the digests of request and answer.  digest: those.  full: all that passed the gate, for auditors alone.
+# none: not even the digests of arguments, request and answer.  digest: those.  full: all that passed the gate, for auditors alone.
 RecordLevel: TypeAlias = Literal["none", "digest", "full"]
 
 _ASCENDING: Final[tuple[RecordLevel, ...]] = ("none", "digest", "full")

@@ -22,6 +22,7 @@ from callgate.policy.model import DEFAULT_DENY
 from callgate.policy.templates import ScopeTemplate
 from callgate.trace import Stage
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import number_of, text_of
 
 # Refused while the call ran, by what others did before it, and not by a rule.
 LIMITS: Final = frozenset({Reason.RATE_LIMITED, Reason.TOO_MANY_CALLS, Reason.UPSTREAM_BREAKER_OPEN})
@@ -115,8 +116,8 @@ def recorded_call(
     `arguments`: what was recorded of them in full; None where that is not to be had.
     """
     caller, now = caller_of(record), moment_of(record)
-    server, method, tool = record.get("server"), record.get("method"), record.get("tool")
-    if caller is None or now is None or not isinstance(server, str) or not isinstance(method, str):
+    server, method = text_of(record, "server"), text_of(record, "method")
+    if caller is None or now is None or not server or not method:
         return None
     user, (not_before, not_after) = _user(record.get("user")), _bounds(record.get("svid"))
     is_call = method == "tools/call"
@@ -126,13 +127,13 @@ def recorded_call(
         caller=caller,
         server=server,
         method=method,
-        tool=tool if isinstance(tool, str) else None,
+        tool=text_of(record, "tool") or None,
         arguments=arguments if is_call else None,
         now=now,
         svid_not_before=not_before,
         svid_not_after=not_after,
         revision=text_of(record, "revision"),
-        size_bytes=size if isinstance(size := record.get("size"), int) else 0,
+        size_bytes=number_of(record, "size", 0),
         purpose=text_of(record, "purpose"),
         user=user,
         history=history,
@@ -200,12 +201,6 @@ def _bounds(said: object) -> tuple[float, float]:
             return float(not_before), float(not_after)
         case _:
             return 0.0, 0.0
-
-
-def text_of(record: JsonObject, name: str) -> str:
-    """The text of that name; "" for none."""
-    found = record.get(name)
-    return found if isinstance(found, str) else ""
 
 
 def list_of(said: object) -> list[object]:

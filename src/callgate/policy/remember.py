@@ -6,19 +6,11 @@ from callgate.policy.compile import Policy
 from callgate.policy.decide import decide
 from callgate.policy.past import Past
 from callgate.policy.possible import HISTORY, reads_of
-from callgate.policy.recorded import (
-    AFTER_POLICY,
-    BY_POLICY,
-    RecordedCall,
-    Ruling,
-    caller_of,
-    list_of,
-    moment_of,
-    text_of,
-)
+from callgate.policy.recorded import AFTER_POLICY, BY_POLICY, RecordedCall, Ruling, caller_of, list_of, moment_of
 from callgate.policy.rule import Rule
 from callgate.trace import Stage
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import text_of
 
 
 def asks_past(policy: Policy) -> bool:

@@ -13,10 +13,11 @@ from typing import Final, TypeAlias
 from callgate.policy.compile import Policy
 from callgate.policy.difference import Difference, difference
 from callgate.policy.recall import Recall, Sources
-from callgate.policy.recorded import RecordedCall, Ruling, applied_of, ruling_of, text_of
+from callgate.policy.recorded import RecordedCall, Ruling, applied_of, ruling_of
 from callgate.policy.templates import ScopeTemplate
 from callgate.policy.verdict import Verdict, recorded_verdict
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import text_of
 
 # Kinds of calls whose comparison is kept ready; callers can make up tools, and then it begins anew.
 _MAX_KEPT: Final = 65_536

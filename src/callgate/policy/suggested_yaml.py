@@ -22,7 +22,7 @@ def as_yaml(found: Suggestion, head: Iterable[str]) -> str:
 
 
 def _lines(found: Suggestion, head: Iterable[str]) -> Iterator[str]:
-    yield from (f"# {line}" for line in head)
+    yield from (f"# {_printable(line)}" for line in head)
     yield "version: 1"
     yield from _entry("trust_domains", [*found.trust_domains], "")
     if found.kept is not None and found.kept.tags:
@@ -34,7 +34,7 @@ def _lines(found: Suggestion, head: Iterable[str]) -> Iterator[str]:
         yield ""
         yield "grants:"
     for grant in found.grants:
-        yield from (f"  # {note}" for note in grant.notes)
+        yield from (f"  # {_printable(note)}" for note in grant.notes)
         yield from _item(_mapping(grant))
     for entry in shadow:
         yield "  # in shadow: taken over as it is"
@@ -81,4 +81,13 @@ def _flow(value: YamlValue) -> str:
         case dict():
             return f"{{{', '.join(f'{key}: {_flow(inner)}' for key, inner in value.items())}}}"
         case _:
-            return orjson.dumps(value).decode()
+            return _printable(orjson.dumps(value).decode())
+
+
+def _printable(text: str) -> str:
+    """Names and moments are from a log, and a log holds what others sent: escaped as YAML does it."""
+    return "".join(char if char.isprintable() else _escaped(ord(char)) for char in text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

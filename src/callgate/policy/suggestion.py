@@ -221,14 +221,20 @@ def _notes(uses: Uses, tools: Iterable[str]) -> Iterator[str]:
     for tool in tools:
         found = by_tool[tool]
         calls, last = sum(use.calls for use in found), max(use.last for use in found)
-        yield f"{tool}: {calls} calls by {len(found)} workload{'' if len(found) == 1 else 's'}, last {last[:19]}Z"
+        yield f"{tool}: {_counted(calls, 'call')} by {_counted(len(found), 'workload')}, last {last[:19]}Z"
 
 
 def _unconditional(uses: Uses, tools: Iterable[str]) -> Iterator[str]:
     for tool in tools:
         refused = sum(use.refused for (_, _, name), use in uses.items() if name == tool)
         if refused:
-            yield f"{tool}: {refused} calls of it were refused, and this would allow them; with --policy, conditions stay"
+            were, them = ("was", "it") if refused == 1 else ("were", "them")
+            said = f"{_counted(refused, 'call')} of it {were} refused, and this would allow {them}"
+            yield f"{tool}: {said}; with --policy, conditions stay"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class Ids:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from callgate.policy.difference import Change, Difference
-from callgate.policy.recorded import Ruling, text_of
+from callgate.policy.recorded import Ruling
 from callgate.policy.replay import Replayed
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import text_of
 
 # More than anyone reads.  Callers can make up tools, and each would be a group of its own: 10 MB or so.
 MAX_GROUPS: Final = 10_000
@@ -45,9 +46,9 @@ class Tally:
     """All that was found in a log.
 
     `compared`: decisions of a policy.  `not_asked` and `limits`: refused before any policy was asked, and refused by a
-    limit after it had allowed them; by reason.  `unsaid`: refusals by policy that have no
-    record of their own.  `unreadable`: records that do not say who called what.  `uncounted`:
-    decisions of groups beyond MAX_GROUPS, which are in `changes` all the same.
+    limit after it had allowed them; by reason.  `unsaid`: refusals by policy that have no record of their own.
+    `unreadable`: records that do not say who called what.  `uncounted`: decisions of groups beyond MAX_GROUPS, which are
+    in `changes` all the same.
     """
 
     compared: int = 0

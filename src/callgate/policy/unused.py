@@ -4,14 +4,10 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from callgate.policy.recorded import moment_of
 from callgate.policy.rule import Rule
 from callgate.policy.usage import GrantUse, Usage, grants_of
-
-_HOUR_S: Final = 3600
-_DAY_S: Final = 24 * _HOUR_S
 
 
 class Standing(StrEnum):
@@ -103,14 +99,3 @@ def _between(first: str, last: str) -> float:
     """Seconds."""
     begin, end = moment_of({"time": first}), moment_of({"time": last})
     return max(0.0, end - begin) if begin is not None and end is not None else 0.0
-
-
-def days(seconds: float) -> str:
-    """`30 days`, `5.2 days`, `3 hours`, `31 minutes`: rounded down, so that no more is claimed than is so."""
-    if seconds >= _DAY_S:
-        number, unit = f"{int(seconds * 10 // _DAY_S) / 10:g}", "day"
-    elif seconds >= _HOUR_S:
-        number, unit = str(int(seconds // _HOUR_S)), "hour"
-    else:
-        number, unit = str(int(seconds // 60)), "minute"
-    return f"{number} {unit}{'' if number == '1' else 's'}"

@@ -12,12 +12,13 @@ from callgate.policy.compile import Policy
 from callgate.policy.decide import DecisionOutcome
 from callgate.policy.patterns import TOOL_NAME
 from callgate.policy.recall import Recall, Sources
-from callgate.policy.recorded import RecordedCall, Ruling, ruling_of, text_of
+from callgate.policy.recorded import RecordedCall, Ruling, ruling_of
 from callgate.policy.rule import Rule
 from callgate.policy.templates import RESERVED_SCOPE_PREFIXES
 from callgate.policy.verdict import verdict
 from callgate.policy.weigh import Scale
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import text_of
 
 # More than any gate's workloads use; where a grant names `*`, callers can make up tools.  100 MB or so.
 MAX_USES: Final = 100_000

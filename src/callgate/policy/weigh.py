@@ -38,7 +38,6 @@ class Hinge:
     unknown: frozenset[str]
     steps: int = 0
     tags: frozenset[TagTriple] = frozenset()
-    is_condition: bool = True
 
 
 # What a hinge may come to.  A scope holds if it could be written.
@@ -166,16 +165,22 @@ class Scale:
         return frozenset((server, tool, tag) for tag in self.policy.tags.of(server, tool))
 
 
+def hangs_on_groups(rule: Rule, found: RecordedCall) -> bool:
+    """Whether the user may be one of a rule's by a group that the record has no room for."""
+    user, users = found.call.user, rule.users
+    if user is None or users is None or users.groups is None or "user.groups" not in found.unknown:
+        return False
+    return not users.matches(user) and replace(users, groups=None).matches(user)
+
+
 def _of_users(rule: Rule, found: RecordedCall) -> Iterator[tuple[Hinge, Truths] | None]:
     """A user who is not there is one whom a denial is about, and no grant."""
     user, users = found.call.user, rule.users
     if users is None or (rule.kind == "denial" if user is None else users.matches(user)):
         return
-    if user is None or users.groups is None or "user.groups" not in found.unknown:
-        yield None
-    elif replace(users, groups=None).matches(user):
+    if users.groups is not None and hangs_on_groups(rule, found):
         text = f"user in group {' or '.join(sorted(users.groups))}"
-        yield Hinge(text, frozenset({"user.groups"}), is_condition=False), _EITHER
+        yield Hinge(text, frozenset({"user.groups"})), _EITHER
     else:
         yield None
 
@@ -186,6 +191,6 @@ def _of_scopes(rule: Rule, found: RecordedCall) -> Iterator[tuple[Hinge, Truths]
         return
     for scope in rule.scopes:
         if found.hides(scope):
-            yield Hinge(scope.text, frozenset({"args"}), is_condition=False), _EITHER
+            yield Hinge(scope.text, frozenset({"args"})), _EITHER
         elif scope.fill(found.call) is None:
             yield None

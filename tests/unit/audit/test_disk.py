@@ -234,7 +234,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "checkpoint"
     replace_file(path, b"old")
     write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, content: write(fd, content[:2]))
+    taken: list[int] = []
+
+    def full_after_two_bytes(fd: int, content: memoryview) -> int:
+        if taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken.append(write(fd, content[:2]))
+        return taken[0]
+
+    monkeypatch.setattr(os, "write", full_after_two_bytes)
     with pytest.raises(OSError, match="No space"):
         replace_file(path, b"newer")
     assert path.read_bytes() == b"old"

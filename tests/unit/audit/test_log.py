@@ -603,3 +603,13 @@ def test_a_log_that_is_not_open_takes_no_call(tmp_path: Path) -> None:
     assert not log.available
     assert isinstance(log.intent(intent_fields(1), "x"), Refusal)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_messages_that_nobody_waits_for_have_a_rate_of_their_sender_alone(tmp_path: Path) -> None:
+    async with kept_log(tmp_path) as log:
+        found = [log.room_for("spiffe://acme.test/chatty") for _ in range(1000)]
+        refused = [each for each in found if each is not None]
+        assert found[0] is None
+        assert {each.reason for each in refused} == {Reason.RATE_LIMITED}
+        assert log.room_for("spiffe://acme.test/other") is None
+        assert log.has_room(DENIED)

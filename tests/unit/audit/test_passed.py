@@ -8,7 +8,7 @@ import pytest
 
 from callgate.audit.content import Why
 from callgate.audit.entries import Entry
-from callgate.audit.passed import Passed, Unread, deletions, objects_of, read_passed
+from callgate.audit.passed import Passed, Unread, content_of, deletions, read_passed
 from callgate.audit.recording import MessageKind, Recording, request_line
 from callgate.wire.json_strict import JsonObject, JsonValue
 from support.auditors import Auditor, object_file
@@ -50,7 +50,7 @@ def test_what_passed_comes_back_in_order_with_its_times(tmp_path: Path, auditor:
 
 def test_where_one_object_is_gone_the_others_are_still_told(tmp_path: Path, auditor: Auditor) -> None:
     entry = recorded(tmp_path, auditor)
-    gone = objects_of(entry)[1]
+    gone = content_of(entry)[1]
     object_file(tmp_path, gone).unlink()
     found = list(read_passed(tmp_path, entry, auditor.identities))
     assert found == [
@@ -64,7 +64,7 @@ def test_an_object_that_retention_deleted_is_told_apart_from_one_that_is_missing
     tmp_path: Path, auditor: Auditor
 ) -> None:
     entry = recorded(tmp_path, auditor)
-    request, first, second = objects_of(entry)
+    request, first, second = content_of(entry)
     object_file(tmp_path, first).unlink()
     object_file(tmp_path, second).unlink()
     records: list[JsonObject] = [
@@ -81,7 +81,7 @@ def test_an_object_that_is_still_there_is_shown_although_a_record_says_that_it_w
     tmp_path: Path, auditor: Auditor
 ) -> None:
     entry = recorded(tmp_path, auditor)
-    found = list(read_passed(tmp_path, entry, auditor.identities, objects_of(entry)))
+    found = list(read_passed(tmp_path, entry, auditor.identities, content_of(entry)))
     assert all(isinstance(each, Passed) for each in found)
 
 
@@ -92,17 +92,17 @@ def test_without_the_right_key_each_object_says_so(tmp_path: Path, auditor: Audi
 
 def test_a_changed_object_is_told_as_changed(tmp_path: Path, auditor: Auditor) -> None:
     entry = recorded(tmp_path, auditor)
-    object_file(tmp_path, objects_of(entry)[0]).write_bytes(b"something else")
+    object_file(tmp_path, content_of(entry)[0]).write_bytes(b"something else")
     first = next(read_passed(tmp_path, entry, auditor.identities))
-    assert first == Unread(Why.CHANGED, objects_of(entry)[0])
-    assert objects_of(entry)[0] in first.words
+    assert first == Unread(Why.CHANGED, content_of(entry)[0])
+    assert content_of(entry)[0] in first.words
 
 
 def test_a_changed_object_is_not_told_as_deleted_whatever_a_record_says(tmp_path: Path, auditor: Auditor) -> None:
     entry = recorded(tmp_path, auditor)
-    object_file(tmp_path, objects_of(entry)[0]).write_bytes(b"something else")
-    first = next(read_passed(tmp_path, entry, auditor.identities, objects_of(entry)))
-    assert first == Unread(Why.CHANGED, objects_of(entry)[0])
+    object_file(tmp_path, content_of(entry)[0]).write_bytes(b"something else")
+    first = next(read_passed(tmp_path, entry, auditor.identities, content_of(entry)))
+    assert first == Unread(Why.CHANGED, content_of(entry)[0])
 
 
 @pytest.mark.parametrize(

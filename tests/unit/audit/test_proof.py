@@ -1,8 +1,7 @@
-"""Proofs of inclusion and of consistency, against pymerkle's and by trying to forge them."""
+"""Proofs of inclusion, against pymerkle's and by trying to forge them."""
 
 import json
 from base64 import b64encode
-from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree  # type: ignore[import-untyped]  # it has no types
 
-from callgate.audit.checkpoint import Checkpoint
 from callgate.audit.lines import UnusableInput
 from callgate.audit.merkle import Tree, leaf_hash, root_from_inclusion
 from callgate.audit.places import Places, segment_name
@@ -21,9 +19,7 @@ from callgate.audit.proof import (
     Proof,
     Range,
     check,
-    consistency_ranges,
     inclusion_ranges,
-    is_consistent,
     peak_ranges,
 )
 from callgate.audit.proving import prove
@@ -72,43 +68,6 @@ def test_inclusion_is_proved_by_the_hashes_that_another_implementation_gives(siz
         # Its path begins with the leaf itself.
         assert [each.hex() for each in path] == independent_path(INDEPENDENT.prove_inclusion(index + 1, size))[1:]
         assert root_from_inclusion(leaf_hash(RECORDS[index]), index, size, path) == root(0, size)
-
-
-@pytest.mark.parametrize("new", range(1, SIZE + 1))
-def test_consistency_is_proved_by_the_hashes_of_rfc_6962(new: int) -> None:
-    for old in range(1, new + 1):
-        path = hashes(consistency_ranges(old, new))
-        before, after = Checkpoint("o", old, root(0, old)), Checkpoint("o", new, root(0, new))
-
-        assert is_consistent(before, after, path)
-        assert not is_consistent(Checkpoint("o", old, bytes(32)), after, path)
-        assert not is_consistent(before, Checkpoint("o", new, bytes(32)), path)
-
-
-def test_consistency_is_proved_by_the_examples_of_rfc_6962() -> None:
-    # Section 2.1.3: "The consistency proof between hash0 and hash is PROOF(3, D[7]) = [c, d, g, l]", and of hash1 and
-    # hash2 "PROOF(4, D[7]) = [l]" and "PROOF(6, D[7]) = [i, j, k]".
-    assert consistency_ranges(3, 7) == [(2, 3), (3, 4), (0, 2), (4, 7)]
-    assert consistency_ranges(4, 7) == [(4, 7)]
-    assert consistency_ranges(6, 7) == [(4, 6), (6, 7), (0, 4)]
-
-
-@given(st.integers(1, SIZE), st.integers(1, SIZE), st.data())
-def test_no_other_hashes_prove_consistency(old: int, new: int, data: st.DataObject) -> None:
-    before, after = Checkpoint("o", old, root(0, old)), Checkpoint("o", new, root(0, new))
-    path = list(hashes(consistency_ranges(old, new))) if old <= new else []
-    if path:
-        index = data.draw(st.integers(0, len(path) - 1))
-        path[index] = sha256(path[index]).digest()
-    else:
-        path.append(bytes(32))
-
-    assert not is_consistent(before, after, path)
-    assert not is_consistent(before, after, path[:-1]) or old == new
-
-
-def test_logs_of_different_names_are_never_consistent() -> None:
-    assert not is_consistent(Checkpoint("a", 4, root(0, 4)), Checkpoint("b", 4, root(0, 4)), ())
 
 
 @pytest.mark.parametrize("size", range(SIZE))

@@ -1,11 +1,12 @@
 from dataclasses import asdict, replace
+from hashlib import sha256
 from itertools import product
 from typing import Any
 
 import pytest
 
 from callgate.audit.entries import Entry
-from callgate.audit.retrace import KnownCall, RetracedRule, known_call, retraced
+from callgate.audit.retrace import RetracedRule, known_call, retraced
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.user import User
 from callgate.policy.call import Call
@@ -13,6 +14,7 @@ from callgate.policy.compile import Policy, load_policy
 from callgate.policy.decide import decide
 from callgate.policy.explain import Question
 from callgate.policy.history import History
+from callgate.policy.recorded import MAX_RECORDED_GROUPS, RecordedCall
 from callgate.wire.json_strict import JsonObject
 
 CALLER = SpiffeId.parse("spiffe://acme.test/ns/billing/sa/agent")
@@ -67,7 +69,7 @@ def record(**more: Any) -> JsonObject:  # noqa: ANN401
 
 def asked(policy: Policy, arguments: JsonObject | None = None, **more: Any) -> dict[str, RetracedRule]:  # noqa: ANN401
     known = known_call(Entry(record(**more)), arguments)
-    assert isinstance(known, KnownCall), known
+    assert isinstance(known, RecordedCall), known
     return {rule.rule.id: rule for rule in retraced(policy, known)}
 
 
@@ -119,6 +121,26 @@ def test_what_the_record_has_is_asked_as_it_was(policy: Policy) -> None:
     assert asked(policy)["plain"].applies is False
 
 
+def test_a_user_with_more_groups_than_a_record_holds_may_be_in_any_of_them(policy: Policy) -> None:
+    """The record has the first of them; one that it does have is known all the same."""
+    more = [f"team-{number}" for number in range(MAX_RECORDED_GROUPS)]
+    user = {"issuer": "https://login.acme.test", "subject": "alice", "groups": more}
+
+    found = asked(policy, purpose="month end", user=user)["by-purpose"]
+    assert (found.applies, unknown(found)) == (None, ("user.groups",))
+    assert asked(policy, purpose="other", user=user)["by-purpose"].applies is False
+    user["groups"] = ["clerks", *more[1:]]
+    assert asked(policy, purpose="month end", user=user)["by-purpose"].applies is True
+    user["groups"] = more[1:]
+    assert asked(policy, purpose="month end", user=user)["by-purpose"].applies is False
+
+
+def test_arguments_whose_digest_is_that_of_none_are_known(policy: Policy) -> None:
+    found = asked(policy, args=sha256(b"{}").hexdigest())
+
+    assert (found["by-args"].applies, unknown(found["by-args"])) == (False, ())
+
+
 def test_one_no_is_enough_where_something_else_is_not_known() -> None:
     policy = load_policy(
         "version: 1\ntrust_domains: [acme.test]\ngrants:\n"
@@ -148,8 +170,9 @@ def test_an_unknown_answer_has_none_of_what_the_runtime_made_of_it(policy: Polic
         ({"kind": "refusal", "reason": "session_unknown", "stage": "identify"}, "the policy was not asked"),
         ({"caller": ""}, "names no caller"),
         ({"caller": 7}, "names no caller"),
-        ({"server": ""}, "names no server and method"),
-        ({"method": None}, "names no server and method"),
+        ({"server": ""}, "does not name server, method and time"),
+        ({"time": "noon"}, "does not name server, method and time"),
+        ({"method": None}, "does not name server, method and time"),
     ],
 )
 def test_where_there_is_no_call_to_ask_about_it_says_why(more: dict[str, Any], why: str) -> None:

@@ -6,6 +6,7 @@ from callgate.audit.chain import Kind
 from callgate.audit.entries import Entry, join
 from callgate.audit.sessions import Overview, Sessions, sessions_of, steps_of
 from callgate.audit.story import Step, Tone, step_of
+from callgate.cli.session_words import ending_words
 from support.audit_logs import BEGAN_NS, MadeLog
 
 SESSION = "5e" * 8
@@ -175,6 +176,15 @@ def test_the_status_of_a_session_is_the_worst_that_happened() -> None:
     assert overview(log).status is Tone.FAILED
     log.call(orphan=True)
     assert overview(log).status is Tone.OPEN
+
+
+def test_a_dry_run_of_what_would_be_allowed_is_no_denial() -> None:
+    log = MadeLog()
+    log.refusal(reason="dry_run")
+    (step,) = steps(log)
+
+    assert (step.tone, overview(log).status) == (Tone.WELL, Tone.WELL)
+    assert ending_words(step).startswith("dry_run: ")
 
 
 def test_sessions_come_in_the_order_in_which_they_were_last_active() -> None:

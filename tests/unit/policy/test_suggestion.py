@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from callgate.cli.words import days
 from callgate.policy.compile import Policy, load_policy
 from callgate.policy.difference import Change
 from callgate.policy.replay import Replay
 from callgate.policy.suggested_yaml import as_yaml
 from callgate.policy.suggestion import Suggestion, suggestion, written
-from callgate.policy.unused import GrantReport, Standing, days, grant_reports, log_reach
+from callgate.policy.unused import GrantReport, Standing, grant_reports, log_reach
 from callgate.policy.usage import Usage
 from callgate.wire.json_strict import JsonObject
 from support.recorded_calls import HEAD, Recorder, policy, user
@@ -132,7 +133,7 @@ def test_a_tool_of_which_calls_were_refused_too_says_so() -> None:
 
     (grant,) = suggested(recorder).found.grants
 
-    assert any("wipe: 1 calls of it were refused" in note for note in grant.notes)
+    assert any("wipe: 1 call of it was refused" in note for note in grant.notes)
 
 
 def test_scopes_are_those_of_the_tokens_without_the_gates_own() -> None:
