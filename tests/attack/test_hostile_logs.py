@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,21 @@ def test_one_line_of_half_a_gigabyte_is_not_held_in_memory(files: LogFiles, tmp_
 
     assert ran.returncode == 0, ran.stderr
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
+
+
+def test_a_log_in_which_no_two_neighbours_fit_takes_no_longer_for_each_record_than_any_other(
+    files: LogFiles, tmp_path: Path
+) -> None:
+    count = 30_000
+    lines = (HEAD % (seq, f"{seq:064x}".encode(), b"0") for seq in range(count))
+    folder = files.write(tmp_path / "audit")
+    for path in [*log(folder).iterdir()]:
+        path.unlink()
+    (log(folder) / FIRST).write_bytes(b"".join(line + b"\n" for line in lines))
+    began = time.process_time()
+    verdict = verify(folder, KEY.verifier)
+
+    # It was 20 s where each record cost as much as all findings before it.
+    assert time.process_time() - began < 8
+    assert len(verdict.findings) == MAX_FINDINGS
+    assert len(verdict.findings) + verdict.more > count

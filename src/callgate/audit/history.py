@@ -125,8 +125,7 @@ class History:
         """There are no more records, but for so many in the end that are not known.  After `release`."""
         if unknown:
             self._lose(unknown)
-        for finding in self._readings[0].findings:
-            self._findings.add(finding)
+        self._readings[0].tell(self._findings)
         if self._refuted is not None:
             self._findings.add(self._rewritten(self._refuted.size, self._refuted))
         self._tell_what_is_cut_off()
@@ -209,7 +208,7 @@ class History:
         elif all(tree.peaks != said.peaks for tree in known):
             text = f"record {line.seq} says that the tree over the records before it is another than it is"
             for each in self._readings:
-                each.findings.append(_finding(Code.HEADER, text, line))
+                each.note(_finding(Code.HEADER, text, line))
             replacing = Reading(said, self._size, replaces=True)
             self._readings = [*self._readings[: MAX_READINGS - 1], replacing]
 
@@ -249,9 +248,8 @@ class History:
             self._findings.add(_forked(refuted))
         elif reading.replaces or (refuted is not None and refuted.size < signed.size):
             self._findings.add(self._rewritten(reading.since, refuted or signed))
-        for finding in reading.findings:
-            self._findings.add(finding)
-        reading.findings, reading.replaces = [], False
+        reading.tell(self._findings)
+        reading.replaces = False
         self._readings, self._refuted = [reading], None
         covered = self.covered
         covered.size = signed.size

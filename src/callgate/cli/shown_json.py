@@ -9,8 +9,11 @@ from callgate.wire.json_strict import JsonValue
 
 def shown_json(value: object) -> str:
     """Over several lines, for people, too; safe as `printable` says.  Whole numbers may be of any size."""
-    # orjson has none beyond 64 bits, and sums of what a log says may be.
-    return printable(json.dumps(value, ensure_ascii=False, indent=2))
+    try:
+        return printable(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    except TypeError:
+        # orjson has no number beyond 64 bits, and sums of what a log says may be.
+        return printable(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def json_line(value: JsonValue) -> str:

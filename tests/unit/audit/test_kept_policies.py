@@ -120,6 +120,15 @@ def test_a_changed_text_is_not_passed_off_as_the_policy_of_then(tmp_path: Path) 
     assert "has been changed" in found.why
 
 
+def test_a_pipe_in_place_of_a_text_keeps_nobody_waiting(tmp_path: Path) -> None:
+    said = keep(tmp_path, FILES)
+    path = tmp_path / "policies" / f"{said[1]['sha256']}.yaml"
+    path.unlink()
+    os.mkfifo(path)
+
+    assert isinstance(kept(tmp_path, record_of(said)), NotKept)
+
+
 def test_a_missing_text_is_told_by_its_name(tmp_path: Path) -> None:
     said = keep(tmp_path, FILES)
     (tmp_path / "policies" / f"{said[1]['sha256']}.yaml").unlink()

@@ -116,6 +116,8 @@ def test_a_changed_object_is_not_told_as_deleted_whatever_a_record_says(tmp_path
         b'{"at_us":-1,"kind":"event","body":{}}\n',
         b'{"at_us":1,"kind":"event","body":{}}\n{"at_us":2,"kind":"event"}\n',
         b'{"at_us":1,"kind":"event","body":{}}\n\n',
+        # Deeper than any message that the gate lets pass, and than can be shown.
+        b'{"at_us":1,"kind":"event","body":' + b"[" * 300 + b"]" * 300 + b"}\n",
     ],
 )
 def test_an_object_that_holds_anything_but_lines_of_a_recording_is_told_as_malformed(

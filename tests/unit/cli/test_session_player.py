@@ -10,6 +10,7 @@ from callgate.audit.playback import Happening, Moment
 from callgate.audit.recording import MessageKind
 from callgate.audit.story import step_of
 from callgate.cli.session_player import Pace, Playing, play
+from callgate.wire.json_strict import JsonValue
 
 STEP = step_of(
     Entry(
@@ -115,6 +116,21 @@ async def test_tells_a_denied_call_with_its_reason(autojump_clock: trio.testing.
     await play(at(0.25), Pace(), screen)
     assert screen.said[0][1].split(maxsplit=3)[:3] == ["+0.250", "s", "#1"]
     assert "✗ tools/call refund on ledger: no_grant: Denied by policy" in screen.said[0][1]
+
+
+async def test_a_grant_that_applies_as_well_is_not_told_to_have_denied_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    del autojump_clock
+    rules: list[JsonValue] = [
+        {"rule": "no-refunds", "kind": "denial", "matched": True, "why": "tool matches refund"},
+        {"rule": "agents-refund", "kind": "grant", "matched": True, "why": "tool matches refund"},
+        {"rule": "nobody-in-shadow", "kind": "shadow-denial", "matched": True, "why": "any tool"},
+    ]
+    step = step_of(Entry({**STEP.entry.record, "reason": "denied", "rules": rules}), 1, 0)
+    screen = Screen()
+    await play([Moment(0, Happening.ALONE, step)], Pace(), screen)
+    assert screen.said[0][1].endswith("denied: Denied by policy, by no-refunds")
 
 
 async def test_what_passed_cannot_move_the_cursor(autojump_clock: trio.testing.MockClock) -> None:
