@@ -13,7 +13,8 @@ from callgate.audit.anchors import Anchors
 from callgate.audit.chain import Kind
 from callgate.audit.content import ContentStore
 from callgate.audit.keys import load_key
-from callgate.audit.log import AuditLog, LogEvent, LogLimits, Telling
+from callgate.audit.log import AuditLog
+from callgate.audit.log_terms import LogEvent, LogLimits, Telling
 from callgate.audit.opening import CannotOpenLog
 from callgate.audit.places import Places
 from callgate.audit.policies import keep

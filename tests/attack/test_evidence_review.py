@@ -17,7 +17,8 @@ from callgate.audit.chain import MAX_LINE_BYTES, Chain, Kind, Moment
 from callgate.audit.checkpoint import MAX_UNSIGNED
 from callgate.audit.disk import Piece, SegmentWriter
 from callgate.audit.findings import Code
-from callgate.audit.log import LogEvent, Receipt
+from callgate.audit.log import Receipt
+from callgate.audit.log_terms import LogEvent
 from callgate.audit.merkle import Tree, leaf_hash
 from callgate.audit.opening import CannotOpenLog, open_log
 from callgate.audit.places import Places, segment_name

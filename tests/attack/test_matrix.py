@@ -255,7 +255,9 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     async with scripted_server() as upstream, KeyEndpoint.open(jwks_of(user_key("P-256"))) as users:
         servers = "".join(f"  {name}:\n    url: {upstream.url.replace('/mcp', f'/{name}')}\n" for name in SITUATIONS)
         more = f"{servers}{users_of(users)}limits: {{requests_per_connection: 100000}}\n"
-        async with running_gate(folder, upstream.url, policy=policy(), more=more) as gate:
+        # Each cell is to be decided for what it is, and none for how many there are.
+        audit = "folder: audit, refusals_per_second: 10000"
+        async with running_gate(folder, upstream.url, policy=policy(), audit=audit, more=more) as gate:
             yield Scene(gate, upstream, users, {})
 
 

@@ -8,7 +8,7 @@ import trio
 
 from support.on_record import OnRecord, Record, assert_published_format, callgate, on_record, records_in
 from support.pki import anonymous_client_context
-from support.raw_agent import modern_call
+from support.raw_agent import modern, modern_call
 from support.tls_agent import refused_by
 
 AGENT = "spiffe://acme.test/ns/billing/sa/refund-agent"
@@ -108,3 +108,16 @@ async def test_the_calls_of_others_are_on_record_during_a_flood(tmp_path: Path) 
     assert [intent["tool"] for intent, _ in calls] == ["list_invoices"] * 20
     found = await callgate("log", "--log", str(at.folder), "--agent", "spiffe://acme.test/ns/ops/**", "--format", "csv")
     assert len(found.stdout.splitlines()) == 1 + 20
+
+
+async def test_of_a_flood_of_messages_that_end_at_the_gate_those_beyond_the_rate_are_refused(tmp_path: Path) -> None:
+    message = modern("notifications/cancelled", {"requestId": 1}, rpc_id=None)
+    async with on_record(tmp_path, audit=RATE, more=NO_END) as at, at.agent("billing") as agent:
+        began = trio.current_time()
+        statuses = Counter([(await agent.ask(message)).status for _ in range(100)])
+        took_s = trio.current_time() - began
+    records = records_in(at.folder)
+    kinds = Counter(record["kind"] for record in records)
+    assert set(statuses) == {202, 403}
+    assert statuses[202] == kinds["absorbed"] <= BURST + took_s + 1
+    assert statuses[403] == kinds["refusal"] + counts_in(records)["decide", "rate_limited", AGENT]

@@ -6,7 +6,8 @@ from pathlib import Path
 import trio
 
 from callgate.audit.findings import REMARKS
-from callgate.audit.log import AuditLog, Intent, LogLimits
+from callgate.audit.log import AuditLog, Intent
+from callgate.audit.log_terms import LogLimits
 from callgate.audit.verify import Verdict, verify
 from support.tampering import KEY
 

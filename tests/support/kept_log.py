@@ -15,7 +15,8 @@ from typing import Any
 import trio
 
 from callgate.audit.checkpoint import CheckpointKey
-from callgate.audit.log import AuditLog, Intent, LogEvent, LogLimits, Telling
+from callgate.audit.log import AuditLog, Intent
+from callgate.audit.log_terms import LogEvent, LogLimits, Telling
 from callgate.audit.verify import Verdict, verify
 from callgate.errors import Refusal
 from support.audit_logs import ORIGIN, POLICY_DIGEST, MadeLog

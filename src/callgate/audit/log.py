@@ -6,12 +6,10 @@ back, no call gets a receipt, what has to be remembered is kept in memory, and t
 takes them; nothing needs to be restarted.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,8 +18,10 @@ import trio
 
 from callgate.audit.chain import Chain, Kind, Moment, time_text
 from callgate.audit.checkpoint import CheckpointKey
-from callgate.audit.disk import Piece, SegmentWriter
+from callgate.audit.disk import SegmentWriter
 from callgate.audit.entries import Status
+from callgate.audit.group import Group, Wait
+from callgate.audit.log_terms import LogEvent, LogLimits, Telling
 from callgate.audit.opening import Opened, open_log
 from callgate.audit.places import Places, segment_name
 from callgate.audit.refused import RefusalKind, RefusalRates, Tally
@@ -30,45 +30,6 @@ from callgate.errors import GatewayError, Reason, Refusal
 from callgate.telemetry.audit_metrics import Commits
 
 _NS_PER_S: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class LogLimits:
-    """How the log is cut into files, and how long anything may take.  Seconds, bytes and records.
-
-    `patience_s`: a write that takes longer refuses calls.  `retry_s`: between two tries.  `idle_s`: what nobody waits
-    for is written after so long.  `quiet_s`: between two looks at the clocks where there is nothing to write.
-    `linger_s`: so long may a group grow where `busy_calls` or more are under way.  `checkpoint_every_s`,
-    `checkpoint_records`: whichever comes first.  `summary_every_s`: how often refusals that have no record of their own
-    are told.  `clock_step_s`: how far the wall clock may part from the monotonic one between two looks before a record
-    tells of it.  `end_s`: how long the end may take.
-    """
-
-    segment_bytes: int = 64 * 1024 * 1024
-    segment_age_s: float = 24 * 3600.0
-    refusals_per_second: int = 50
-    patience_s: float = 2.0
-    retry_s: float = 0.25
-    idle_s: float = 0.1
-    quiet_s: float = 1.0
-    linger_s: float = 0.0025
-    busy_calls: int = 4
-    checkpoint_every_s: float = 1.0
-    checkpoint_records: int = 256
-    summary_every_s: float = 10.0
-    clock_step_s: float = 0.5
-    end_s: float = 3.0
-
-
-class LogEvent(StrEnum):
-    """What operators should know of the log."""
-
-    OPENED = "opened"
-    RECOVERED = "recovered"
-    UNAVAILABLE = "unavailable"
-    AVAILABLE = "available"
-    CLOCK_STEP = "clock step"
-    LOST = "lost"
 
 
 class ForgedReceipt(GatewayError):  # noqa: N818  # says what it is
@@ -98,60 +59,12 @@ class Receipt:
             raise ForgedReceipt("a receipt comes from the log and nowhere else")
 
 
-class _Wait:
-    """What the calls of one group wait for, and since when the first of them does (trio's clock)."""
-
-    __slots__ = ("calls", "event", "refused", "since")
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.refused = ""
-        self.calls = 0
-        self.since = math.inf
-
-    def join(self) -> None:
-        if not self.calls:
-            self.since = trio.current_time()
-        self.calls += 1
-
-    def refuse(self, problem: str) -> None:
-        if not self.event.is_set():
-            self.refused = problem
-            self.event.set()
-
-
-class _Group:
-    """Records that are written together: lines by segment, and where in it they begin."""
-
-    __slots__ = ("due", "parts", "records", "returned", "wait", "written")
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[str, int, list[bytes]]] = []
-        self.records = 0
-        self.wait = _Wait()
-        self.due: Due | None = None
-        self.returned = trio.Event()
-        self.written = Written()
-
-    def pieces(self) -> tuple[Piece, ...]:
-        return tuple(Piece(segment, offset, b"".join(lines)) for segment, offset, lines in self.parts)
-
-
 class Intent(NamedTuple):
     """A call that is on its way into the log.  `seq`: the number of its record."""
 
     seq: int
     decision: str
-    wait: _Wait
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """Whom the log tells: of each checkpoint (note, size, Unix ns), and of what operators should know."""
-
-    checkpoint: Callable[[str, int, int], None] = lambda *_: None
-    event: Callable[[LogEvent, str], None] = lambda *_: None
-    checkpoint_ages: Callable[[int], Mapping[str, float]] = lambda _: {}
+    wait: Wait
 
 
 class AuditLog:
@@ -190,8 +103,8 @@ class AuditLog:
         self._segments = 0
         self._segment_bytes = 0
         self._segment_since_ns = 0
-        self._pending = _Group()
-        self._in_flight: _Group | None = None
+        self._pending = Group()
+        self._in_flight: Group | None = None
         self._urgent = trio.Event()
         self._news = trio.Event()
         self._problem = "not open"
@@ -408,19 +321,19 @@ class AuditLog:
             self.checkpoint_size = group.due.size
             self._telling.checkpoint(group.written.note, group.due.size, self._now_ns())
 
-    def _next_group(self) -> _Group:
-        group, self._pending = self._pending, _Group()
+    def _next_group(self) -> Group:
+        group, self._pending = self._pending, Group()
         group.due = self._due()
         self._in_flight = group
         self._order(group)
         return group
 
-    def _order(self, group: _Group) -> None:
+    def _order(self, group: Group) -> None:
         group.returned = trio.Event()
         began = time.perf_counter()
         self._thread.order(Order(group.pieces(), group.due, partial(self._tell, group, began)))
 
-    def _tell(self, group: _Group, began: float, written: Written) -> None:
+    def _tell(self, group: Group, began: float, written: Written) -> None:
         """In the writing thread."""
         if not written.error:
             self.commits.add(time.perf_counter() - began, group.records)
@@ -430,7 +343,7 @@ class AuditLog:
             return
 
     @staticmethod
-    def _returned(group: _Group, written: Written) -> None:
+    def _returned(group: Group, written: Written) -> None:
         group.written = written
         group.returned.set()
 
@@ -458,7 +371,7 @@ class AuditLog:
         if self._in_flight is not None:
             self._in_flight.wait.refuse(problem)
         self._pending.wait.refuse(problem)
-        self._pending.wait = _Wait()
+        self._pending.wait = Wait()
 
     def _open_gate(self) -> None:
         if not self._problem:

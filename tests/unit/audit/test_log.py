@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 from callgate.audit.checkpoint import Checkpoint, CheckpointKey
-from callgate.audit.log import AuditLog, ForgedReceipt, LogEvent, LogLimits, Receipt, _Seal
+from callgate.audit.log import AuditLog, ForgedReceipt, Receipt, _Seal
+from callgate.audit.log_terms import LogEvent, LogLimits
 from callgate.audit.opening import CannotOpenLog
 from callgate.audit.places import Places
 from callgate.audit.refused import RefusalKind
