@@ -614,3 +614,10 @@ async def test_messages_that_nobody_waits_for_have_a_rate_of_their_sender_alone(
         assert {each.reason for each in refused} == {Reason.RATE_LIMITED}
         assert log.room_for("spiffe://acme.test/other") is None
         assert log.has_room(DENIED)
+
+
+async def test_the_start_is_under_a_checkpoint_before_anything_can_be_let_through(tmp_path: Path) -> None:
+    async with kept_log(tmp_path, replace(LIMITS, checkpoint_every_s=3600)):
+        signed = KEY.verifier.verify((tmp_path / "checkpoint").read_text())
+        assert isinstance(signed, Checkpoint)
+        assert kinds(records_in(tmp_path))[: signed.size] == ["segment", "start"]
