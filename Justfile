@@ -31,6 +31,10 @@ fix:
 bench *ARGS:
     uv run python tests/bench/bench.py {{ARGS}}
 
+# How well screening finds what it looks for, by detector, and what each costs; exits 1 where an unambiguous case fails
+screen-report *ARGS:
+    uv run python tests/bench/screen_report.py {{ARGS}}
+
 # Kill a gate with SIGKILL at random moments, 500 times, and look for answers that are not on record
 crash *ARGS:
     uv run python tests/bench/crash.py {{ARGS}}

@@ -142,6 +142,14 @@ class Reason(StrEnum):
     TOO_MANY_CALLS = "too_many_calls"
     UPSTREAM_BREAKER_OPEN = "upstream_breaker_open"
     DRY_RUN = "dry_run"
+    # inspect
+    ARGUMENTS_INVALID = "arguments_invalid"
+    ARGUMENTS_DENIED = "arguments_denied"
+    TOOL_DRIFT = "tool_drift"
+    SCHEMA_UNKNOWN = "schema_unknown"
+    SCHEMA_UNUSABLE = "schema_unusable"
+    DEFINITIONS_UNAVAILABLE = "definitions_unavailable"
+    SCREENING_FAILED = "screening_failed"
     # mint
     MINT_FAILED = "mint_failed"
     # record
@@ -157,6 +165,11 @@ class Reason(StrEnum):
     UPSTREAM_REFUSED_TOKEN = "upstream_refused_token"  # noqa: S105  # a reason, no token
     UPSTREAM_TOO_LARGE = "upstream_too_large"
     UPSTREAM_MESSAGE = "upstream_message"
+    # screen
+    ANSWER_DENIED = "answer_denied"
+    ANSWER_UNSCREENABLE = "answer_unscreenable"
+    ANSWER_INVALID = "answer_invalid"
+    TEXT_DECEPTIVE = "text_deceptive"
     # respond
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
@@ -186,7 +199,8 @@ class Answer:
     `rpc_code` is None where nothing was read that could be answered in JSON-RPC terms and the protocol asks for a bare
     HTTP status.  `legacy_http_status` is for revisions up to 2025-11-25, whose clients end the session on a 4xx that
     2026-07-28 demands.  `closes`: nothing more is read from this connection, because what follows cannot be trusted
-    to start where we think it starts, or because the caller is no longer known.
+    to start where we think it starts, or because the caller is no longer known.  `as_tool_error`: a call of a tool is
+    answered with a result that says so, for the model to read, and not with a JSON-RPC error.
     """
 
     http_status: int
@@ -194,6 +208,7 @@ class Answer:
     message: str
     closes: bool = False
     legacy_http_status: int | None = None
+    as_tool_error: bool = False
 
 
 def _answers_by_kind() -> dict[Reason, Answer]:
@@ -269,6 +284,21 @@ def _answers() -> dict[Reason, Answer]:
         Reason.DRY_RUN: Answer(200, RPC_DENIED, "Allowed, and not forwarded: this is a dry run"),
         # 200, as for a refusal by policy: the gate recovers by itself, and the agent's session should live to see it.
         Reason.AUDIT_UNAVAILABLE: Answer(200, RPC_UNAVAILABLE, "The gate cannot record this call just now"),
+        # 2025-11-25, server/tools, "Error Handling": "Clients SHOULD provide tool execution errors to language models to
+        # enable self-correction", and input validation errors are such.
+        Reason.ARGUMENTS_INVALID: Answer(
+            200, RPC_INVALID_PARAMS, "The arguments do not fit the tool's schema", as_tool_error=True
+        ),
+        Reason.ARGUMENTS_DENIED: Answer(200, RPC_DENIED, "The arguments hold what must not go to this tool"),
+        Reason.TOOL_DRIFT: Answer(200, RPC_DENIED, "The tool is not the one that was approved"),
+        Reason.SCHEMA_UNKNOWN: Answer(200, RPC_DENIED, "The tool's schema is not known"),
+        Reason.SCHEMA_UNUSABLE: Answer(200, RPC_UPSTREAM, "The tool's schema cannot be used"),
+        Reason.DEFINITIONS_UNAVAILABLE: Answer(200, RPC_UPSTREAM, "The tool server does not say which tools it has"),
+        Reason.SCREENING_FAILED: Answer(200, RPC_UNAVAILABLE, "The gate cannot screen this call"),
+        Reason.ANSWER_DENIED: Answer(200, RPC_DENIED, "The answer holds what must not reach the caller"),
+        Reason.ANSWER_UNSCREENABLE: Answer(200, RPC_UPSTREAM, "The answer cannot be screened"),
+        Reason.ANSWER_INVALID: Answer(200, RPC_UPSTREAM, "The answer does not fit the tool's schema"),
+        Reason.TEXT_DECEPTIVE: Answer(200, RPC_DENIED, "The text is not what it looks like"),
         Reason.MINT_FAILED: Answer(503, RPC_UNAVAILABLE, "The gate cannot serve this call"),
         Reason.CLIENT_GONE: Answer(499, RPC_UNAVAILABLE, "The caller went away", closes=True),
         Reason.CLIENT_STALLED: Answer(499, RPC_UNAVAILABLE, "The caller stopped reading", closes=True),

@@ -23,7 +23,8 @@ from callgate.wire.sse import SseEvent
 
 # 2026-07-28, basic, "Responses": absent means complete.  Any other value belongs to what the gate does not serve:
 # "input_required" asks the agent back, "task" answers later.
-_COMPLETE: Final = "complete"
+COMPLETE: Final = "complete"
+_OUR_PREFIX: Final = "callgate/"
 
 
 class Verdict(StrEnum):
@@ -80,7 +81,7 @@ def classify(said: ServerMessage, request: Request) -> Verdict:
     if isinstance(said, RpcRequest) or not isinstance(message, RpcRequest) or not answers(said, message):
         return Verdict.REFUSE
     if isinstance(said, RpcResult) and request.era is Era.MODERN:
-        return Verdict.PASS if said.result.get("resultType", _COMPLETE) == _COMPLETE else Verdict.REFUSE
+        return Verdict.PASS if said.result.get("resultType", COMPLETE) == COMPLETE else Verdict.REFUSE
     return Verdict.PASS
 
 
@@ -117,6 +118,14 @@ def filter_tools(result: JsonObject, visible: Callable[[str], bool], era: Era) -
             shown[name] = tool
     filtered: JsonObject = {**result, "tools": list(shown.values())}
     return (_private(filtered) if era is Era.MODERN else filtered), len(listed) - len(shown)
+
+
+def without_our_marks(result: JsonObject) -> JsonObject:
+    """The result without what only the gate says in `_meta`: a tool server cannot pass its words for the gate's."""
+    meta = result.get("_meta")
+    if type(meta) is not dict or not any(name.startswith(_OUR_PREFIX) for name in meta):
+        return result
+    return {**result, "_meta": {name: value for name, value in meta.items() if not name.startswith(_OUR_PREFIX)}}
 
 
 def is_tool_error(result: JsonObject) -> bool:

@@ -83,7 +83,7 @@ def read_client_message(value: JsonValue) -> ClientMessage | Refusal:
         return Refusal(Reason.RPC_BATCH)
     if type(value) is not dict:
         return _invalid("not an object")
-    refusal = _refuse_envelope(value, _CLIENT_MEMBERS)
+    refusal = _refuse_envelope(value, _CLIENT_MEMBERS, is_named=True)
     if refusal is not None:
         return refusal
     return _read_call(value)
@@ -130,17 +130,22 @@ def _invalid(detail: str) -> Refusal:
     return Refusal(Reason.RPC_INVALID, detail)
 
 
-def _refuse_envelope(value: JsonObject, members: frozenset[str]) -> Refusal | None:
+def _refuse_envelope(value: JsonObject, members: frozenset[str], *, is_named: bool) -> Refusal | None:
+    """`is_named`: whether the member may be told; not of what a tool server says, which no trace is to repeat."""
     if len(value) > MAX_GUARDED_MEMBERS:
         return _invalid(f"{len(value)} envelope members")
     confusable = find_confusable(value, _FOLDED_ENVELOPE)
     if confusable is not None:
-        return Refusal(Reason.JSON_DUPLICATE_KEY, f"envelope member {confusable[:64]!r}")
+        return Refusal(Reason.JSON_DUPLICATE_KEY, f"envelope member{_named(confusable) if is_named else ''}")
     unknown = value.keys() - members
     if unknown:
-        return _invalid(f"envelope member {min(unknown)[:64]!r}")
+        return _invalid(f"envelope member{_named(min(unknown)) if is_named else ''}")
     # Section 4: "A String specifying the version of the JSON-RPC protocol. MUST be exactly "2.0"."
     return None if value.get("jsonrpc") == "2.0" else _invalid("jsonrpc is not 2.0")
+
+
+def _named(member: str) -> str:
+    return f" {member[:64]!r}"
 
 
 def _read_call(value: JsonObject) -> ClientMessage | Refusal:
@@ -169,7 +174,7 @@ def _read_server_message(value: JsonValue) -> ServerMessage | Refusal:
     if type(value) is not dict:
         return _invalid("not an object")
     called = "method" in value
-    refusal = _refuse_envelope(value, _CLIENT_MEMBERS if called else _ANSWER_MEMBERS)
+    refusal = _refuse_envelope(value, _CLIENT_MEMBERS if called else _ANSWER_MEMBERS, is_named=False)
     if refusal is not None:
         return refusal
     if called:

@@ -1,0 +1,56 @@
+"""What makes a statement destructive: the codes that policies, traces and records name, and a sentence on each."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+SQL_RULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "admin": "It steers the database server: stops it, ends sessions, flushes, resets, rewrites storage.",
+        "alter": "ALTER: it changes something that exists.",
+        "always_true": "The WHERE of an UPDATE or DELETE looks at no row, or is true for every row.",
+        "attach": "It attaches, detaches, exports or imports a whole database, or links to another one.",
+        "block": "Procedural code: a block, a declaration, a branch or a loop.",
+        "client_command": "A command of a client program: \\!, .shell, DELIMITER, GO, source.",
+        "control_character": "It holds a control character, or one that turns the direction of text.",
+        "create_code": "It creates what runs later: a function, procedure, trigger, rule, event, task or job.",
+        "create_other": "It creates something other than a table, view, index, schema, sequence or type.",
+        "data_modifying_cte": "A common table expression that writes.",
+        "drop": "DROP, UNDROP or the like.",
+        "dynamic_sql": "It runs SQL that is made from a string.",
+        "empty": "It holds no statement.",
+        "executable_comment": "A comment that the database executes.",
+        "explain_write": "EXPLAIN ANALYZE of a write: it is carried out.",
+        "file_access": "It reads or writes files of the server, of a stage or of the client.",
+        "grant": "GRANT, REVOKE or DENY.",
+        "holds": "It holds a connection for as long as it likes: a sleep, a benchmark, a lock of its own.",
+        "library": "It loads a library or an extension.",
+        "lock": "It locks tables.",
+        "lookalike": "Outside of strings it holds characters that look like others, or cannot be seen.",
+        "merge_all": "A MERGE whose condition is true for every row, or that changes what did not match.",
+        "merge_delete": "A MERGE that deletes.",
+        "network": "It reaches other machines.",
+        "no_where": "UPDATE or DELETE without a WHERE.",
+        "or_replace": "OR REPLACE: it drops what had that name.",
+        "overwrite": "It replaces rows: REPLACE, INSERT OVERWRITE, INSERT OR REPLACE.",
+        "pragma": "A PRAGMA that writes, or is not known to be harmless.",
+        "prepare": "It prepares a statement or carries out a prepared one.",
+        "privilege": "It changes who acts or what they may do: roles, users, owners, security labels.",
+        "procedure": "It calls a procedure: CALL, EXECUTE, DO.",
+        "program": "It runs a program on the server.",
+        "rename": "It gives something another name.",
+        "secrets": "It reads secrets or the environment of the server.",
+        "select_into": "SELECT … INTO: a query that writes.",
+        "sequence": "It sets a sequence.",
+        "setting": "It sets something that is not known to be harmless.",
+        "several_statements": "More than one statement.",
+        "system_table": "It writes tables that describe the database itself.",
+        "too_deep": "It nests too deeply to be read.",
+        "too_long": "It is too long, or has too many parts, to be read.",
+        "truncate": "TRUNCATE.",
+        "unclear_comment": "A comment that ends in different places for different readers.",
+        "unknown_dialect": "The dialect is not one that is read here.",
+        "unknown_statement": "A statement that is not known to be harmless.",
+        "unparsable": "It cannot be read as one statement of the dialect.",
+    }
+)
