@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from types import MappingProxyType
-from typing import Any, Final, get_args, get_origin
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, JsonValue, TypeAdapter
@@ -32,6 +32,7 @@ Words = Mapping[str, Mapping[str, str]]
 _INSIDE: Final[Mapping[Any, str]] = MappingProxyType({tuple: "[]", Mapping: ".<name>"})
 _LINK: Final = re.compile(r"\[([^]]*)\]\([^)]*\)")
 _AS_FOR_GRANTS: Final = "As for grants."
+_OTHER_RULES: Final = re.compile("^(?:denials|packs)")
 _SENTENCE_END: Final = re.compile(r"[.;](?:\s|$)")
 
 
@@ -105,7 +106,15 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
         inner = _model_in(field.annotation)
         yield Key(f"{prefix}{name}", name, model, field, inner)
         if inner is not None:
-            yield from keys_of(inner, f"{prefix}{name}{_INSIDE.get(get_origin(field.annotation), '')}.")
+            yield from keys_of(inner, f"{prefix}{name}{_inside(field.annotation)}.")
+
+
+def _inside(annotation: Any) -> str:  # noqa: ANN401  # annotations have no type of their own
+    """What stands between a key and those inside it: `[]` for a list of models, or a list that may be left out."""
+    origin = get_origin(annotation)
+    if origin in {Annotated, Union, UnionType}:
+        return _inside(get_args(annotation)[0])
+    return _INSIDE.get(origin, "")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # annotations have no type of their own
@@ -157,9 +166,9 @@ def _describe(form: FileFormat, definitions: Mapping[str, JsonSchemaValue]) -> N
 
 
 def _own_words(words: Mapping[str, str], path: str) -> str:
-    """In a table a denial's key may say "As for grants."; an editor shows one key alone."""
+    """In a table a denial's or a pack's key may say "As for grants."; an editor shows one key alone."""
     found = words.get(path, "")
-    return words.get(path.replace("denials", "grants", 1), found) if found == _AS_FOR_GRANTS else found
+    return words.get(_OTHER_RULES.sub("grants", path), found) if found == _AS_FOR_GRANTS else found
 
 
 def _with_reason(meaning: str, reason: str | None) -> str:

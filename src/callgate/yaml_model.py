@@ -243,6 +243,7 @@ _KINDS: Final = {
     "tuple_type": "a list",
     "float_type": "a number",
     "mapping_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
 }
 

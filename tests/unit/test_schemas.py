@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from callgate import config, config_audit, config_values
 from callgate.cli import main
-from callgate.policy import model, moments
+from callgate.policy import mask_entries, model, moments
 from callgate.policy.model import POLICY_LIMITS, PolicyFile, cross_check
 from callgate.policy.scenario import ScenarioFile
 from callgate.policy.situation import DeniedEvent, Event, Workload
@@ -65,7 +65,20 @@ limits: {drain_s: 0.5, max_connections: 5}
 POLICY = """\
 version: 1
 trust_domains: [acme.test]
-tools: [{server: ledger, tools: ["get_*"], tags: [reads_private]}]
+tools:
+  - {server: ledger, tools: ["get_*"], tags: [reads_private]}
+  - {server: db, tools: [query], sql: {query: postgres, /batch/0: mysql}, shell: {"/options/command": bash, cmd: argv}}
+screening:
+  - server: crm
+    tools: ["*"]
+    mask: [email, {entity: card, mode: partial}, {key: date_of_birth, mode: drop}, {pattern: 'EMP-[0-9]{6}', name: employee}]
+    mask_arguments: [{entity: secret, mode: deny}, {pointer: "/rows/*/name~0x", name: customer, mode: pseudonym}]
+    base64: screen
+    text: {definitions: strip, results: pass}
+    schemas: required
+packs:
+  - {id: c, pack: destructive-sql@1, server: db, except: {rules: [unclear], tools: [migrate], workloads: [spiffe://acme.test/m]}}
+  - {pack: secrets@1, server: db, tools: [query], workloads: [spiffe://acme.test/m], when: args.x == 1, shadow: false}
 grants:
   - id: a
     description: Words.
@@ -83,6 +96,9 @@ grants:
     ttl: 10s
     limit: {calls: 5, per: 1m}
     record: full
+    mask: [personal, {key: Notes, name: notes}]
+    unmask: [phone, national_id, employee]
+    mask_arguments: [ipv4]
 denials:
   - {id: b, server: ledger, tools: ["*"], users: {any: true}, between: {days: [sat]}}
 """
@@ -297,7 +313,28 @@ def test_published_schemas_are_those_of_the_code(name: str) -> None:
         ("policy", "[ledger.read,", "['a b',"),
         ("policy", "shadow: true", "shadow: 'true'"),
         ("policy", "shadow: true", "approval: {by: [ann]}"),
-        ("policy", "shadow: true", "mask: [iban]"),
+        ("policy", "mask: [personal,", "mask: [personnel,"),
+        ("policy", "mask: [personal,", "mask: [5,"),
+        ("policy", "{key: Notes, name: notes}", "{key: Notes, pattern: x, name: notes}"),
+        ("policy", "{key: Notes, name: notes}", "{name: notes}"),
+        ("policy", "{key: Notes, name: notes}", "{key: Notes, name: a b}"),
+        ("policy", "{entity: card, mode: partial}", "{entity: card, mode: hold}"),
+        ("policy", "{entity: card, mode: partial}", "{entity: card, mode: hash}"),
+        ("policy", "{entity: card, mode: partial}", "{entity: crad, mode: partial}"),
+        ("policy", 'pointer: "/rows/*/name~0x"', "pointer: rows"),
+        ("policy", 'pointer: "/rows/*/name~0x"', "pointer: /a~2"),
+        ("policy", "unmask: [phone,", "unmask: [a b,"),
+        ("policy", "base64: screen", "base64: strip"),
+        ("policy", "results: pass", "results: screen"),
+        ("policy", "{definitions: strip, results: pass}", "{}"),
+        ("policy", "schemas: required", "schemas: maybe"),
+        ("policy", "query: postgres", "query: postgre"),
+        ("policy", "cmd: argv", "cmd: zsh"),
+        ("policy", "sql: {query: postgres, /batch/0: mysql}, ", "sql: {}, "),
+        ("policy", "/batch/0: mysql", "/batch/~: mysql"),
+        ("policy", "pack: destructive-sql@1", "pack: destructive-sql"),
+        ("policy", "pack: secrets@1, server: db, ", "server: db, "),
+        ("policy", "{rules: [unclear], tools: [migrate], workloads: [spiffe://acme.test/m]}", "{}"),
         ("policy", "record: full", "record: all"),
         ("policy", "tags: [reads_private]", "tags: [Private]"),
         ("policy-test", "policy: policy.yaml\n", ""),
@@ -329,6 +366,10 @@ TYPES: dict[str, tuple[Any, list[str]]] = {
     "workload pattern": (model.Workload, ["spiffe://acme.test/**", "spiffe://acme.test/*/a/**", "spiffe://a/b"]),
     "tool pattern": (model.Tool, ["get", "list_*", "a?.b-c"]),
     "scope": (model.Scope, ["ledger.read", "a:{args.x.y}:{caller.path[1]}", "tool:x", "mcp.x", "a:{tool.name}"]),
+    "mask's name": (mask_entries.MaskName, ["employee", "a" * 63, "all", "email"]),
+    "unmasked": (model.Unmasked, ["email", "all", "employee-2"]),
+    "pointer": (mask_entries.Pointer, ["/customer/name", "/rows/*/a~0b~1c", "/", "/a//b"]),
+    "place": (mask_entries.Place, ["query", "/options/command", "a b", "~"]),
     "tag": (model.Tag, ["reads_private", "a" * 63]),
     "token seconds": (model.TokenSeconds, ["5s", "60s", "1m"]),
     "listen": (config_values.ListenAddress, ["0.0.0.0:8443", "[::]:0", "gate.acme.test:65535", "[::ffff:1.2.3.4]:1"]),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from callgate.cli.branches import Mark, Node
+from callgate.cli.masked import screening_json, screening_lines
 from callgate.policy.decide import DecisionOutcome
 from callgate.policy.explain import Answer, Explanation, Question, RuleVerdict
 from callgate.policy.limit import Limit
@@ -129,6 +130,7 @@ def _obligations(explanation: Explanation, shown: Shown) -> Iterator[Node]:
         yield Node(Mark.NOTE, f"on record: {permit.record}, as {_asking(explanation, permit.record)} asks")
     elif shown.record is not None:
         yield Node(Mark.NOTE, f"on record: {shown.record}, as the configuration says of {explanation.call.server}")
+    yield from (Node(Mark.NOTE, line) for line in screening_lines(permit.screening))
 
 
 def _asking(explanation: Explanation, level: RecordLevel) -> str:
@@ -185,6 +187,7 @@ def as_json(explanation: Explanation, shown: Shown) -> JsonObject:
         "limits": [limit_json(limit) for limit in permit.limits] if permit else [],
         "not_after": written(permit.not_after) if permit and permit.not_after is not None else None,
         "record": permit.record or shown.record if permit else None,
+        "screening": screening_json(permit.screening) if permit else None,
         "token": shown.token,
         "notes": [*shown.notes],
     }

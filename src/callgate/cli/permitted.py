@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from callgate.cli.branches import Mark, Node
 from callgate.cli.explained import duration_text, limit_json, limit_text, place_of
+from callgate.cli.masked import masks_json, masks_text, screen_line
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.moments import written
 from callgate.policy.permissions import Cut, Permission, ServerPermissions, Standing
+from callgate.policy.rule import Rule
+from callgate.policy.screens import Screen
 from callgate.wire.json_strict import JsonObject, JsonValue
 
 
@@ -31,7 +34,8 @@ def expires(servers: Sequence[ServerPermissions]) -> float | None:
 def _server(found: ServerPermissions) -> Node:
     mark = Mark.YES if found.can_reach else Mark.NO
     words = "" if found.can_reach else "  nothing now: no grant is in force"
-    return Node(mark, f"{found.server}{words}", tuple(map(_permission, found.permissions)))
+    screens = (Node(Mark.NOTE, screen_line(each)) for each in found.screens if each.answers or each.arguments)
+    return Node(mark, f"{found.server}{words}", (*map(_permission, found.permissions), *screens))
 
 
 def _permission(permission: Permission) -> Node:
@@ -61,8 +65,18 @@ def _terms(standing: Standing) -> Iterator[Node]:
         yield Node(Mark.NONE, f"token for {duration_text(rule.ttl_s)}")
     if rule.record is not None:
         yield Node(Mark.NONE, f"record: {rule.record}")
+    yield from (Node(Mark.NONE, line) for line in _masks(rule))
     if standing.state is not None:
         yield Node(Mark.YES if standing.state.active else Mark.NO, _time(standing))
+
+
+def _masks(rule: Rule) -> Iterator[str]:
+    if rule.mask:
+        yield f"masked in answers: {masks_text(rule.mask)}"
+    if rule.unmask:
+        yield f"not masked, where every grant that applies says so: {', '.join(rule.unmask)}"
+    if rule.mask_arguments:
+        yield f"masked in arguments: {masks_text(rule.mask_arguments)}"
 
 
 def _time(standing: Standing) -> str:
@@ -103,6 +117,15 @@ def _server_json(found: ServerPermissions) -> JsonObject:
         "can_reach": found.can_reach,
         "expires": None if found.expires is None else written(found.expires),
         "grants": [_permission_json(permission) for permission in found.permissions],
+        "screening": [_screen_json(screen) for screen in found.screens],
+    }
+
+
+def _screen_json(screen: Screen) -> JsonObject:
+    return {
+        "tools": [tool.text for tool in screen.tools],
+        "mask": masks_json(screen.answers),
+        "mask_arguments": masks_json(screen.arguments),
     }
 
 
@@ -114,6 +137,9 @@ def _permission_json(permission: Permission) -> JsonObject:
         "ttl": None if rule.ttl_s is None else duration_text(rule.ttl_s),
         "limit": None if rule.limit is None else limit_json(rule.limit),
         "record": rule.record,
+        "mask": masks_json(rule.mask),
+        "unmask": [*rule.unmask],
+        "mask_arguments": masks_json(rule.mask_arguments),
         "denials": [_cut_json(cut) for cut in permission.cuts],
     }
 

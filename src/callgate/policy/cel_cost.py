@@ -16,7 +16,7 @@ from callgate.policy.cel_extent import NOTHING, SCALAR, VALUE_BYTES, Extent, aro
 from callgate.policy.cel_names import CONVERSIONS, GETTERS, HISTORY_FUNCTIONS
 from callgate.policy.cel_paths import path_of
 from callgate.policy.cel_regex import Pattern, read_pattern
-from callgate.policy.cel_tree import Apply, Const, Entries, Expr, Items, Loop, Name, Select
+from callgate.policy.cel_tree import Apply, Const, Entries, Expr, Items, Loop, Name, Reading, Select
 
 # 10 ms, or 6.4 MB.
 MAX_STEPS: Final = 100_000
@@ -57,6 +57,9 @@ class _Estimate:
                 found = _const(node)
             case Name():
                 found = local.get(node.name) or self.extents.get(node.name, self.otherwise)
+            case Reading():
+                # It has been read, and what its operand is does not count.
+                found = self.extents.get(node.name, self.otherwise)
             case Select():
                 found = self._select(node, local)
             case Apply():

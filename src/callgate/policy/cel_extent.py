@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final, TypeAlias
 
+from callgate.policy.reading_fields import MAX_NAME_CHARACTERS, MAX_NAMES
+
 # (entries of a list or map, bytes of a value with all that is in it)
 Level: TypeAlias = tuple[int, int]
 
@@ -66,6 +68,9 @@ SCALAR: Final = Extent(((0, VALUE_BYTES),))
 # Most arguments are no larger, so that for most calls a bound can be found when the condition is compiled.
 SMALL: Final = Extent(((32, 4_096),) * 6)
 _SMALL_CHARACTERS: Final = 1_000
+# What a field of a reading (`reading_fields`) is at most, of characters of four bytes each.
+_NAME: Final = VALUE_BYTES + _CHARACTER_BYTES * MAX_NAME_CHARACTERS
+NAMES: Final = Extent(((MAX_NAMES, VALUE_BYTES + MAX_NAMES * _NAME), (0, _NAME)))
 # Of short texts, as paths, groups and tags are: 32 x (16 + 4 x 28) bytes are 4 096.
 _SMALL_TEXTS: Final = 32
 _SHORT_CHARACTERS: Final = 28

@@ -5,6 +5,7 @@ at, and nothing of it is passed on.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,19 +31,31 @@ _FIXED: Final = (
 _MAX_TYPES: Final = 3
 
 
-def why_failed(error: str, paths: tuple[Path, ...], inputs: Mapping[str, object], history: str) -> str:
-    """Why an evaluation of something that reads `paths` ended in `error`.
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """What had no answer.
 
-    `history` is why a question about it had no answer, "" where all had one.
+    `history`: why a question about it had none, "" where all had one.  `readings`: why an argument could not be read, by
+    the variables that miss.
     """
+
+    history: str
+    readings: Mapping[str, str]
+
+
+def why_failed(error: str, paths: tuple[Path, ...], inputs: Mapping[str, object], unanswered: Unanswered) -> str:
+    """Why an evaluation of something that reads `paths` ended in `error`."""
     said = error.partition(": ")[2]
     if said.startswith(_ABSENT_VARIABLE):
+        for name, why in unanswered.readings.items():
+            if f'"{name}"' in said:
+                return why
         return next((absent_words(path.variable) for path in paths if path.variable not in inputs), NOT_EVALUATED)
     if said.startswith(_NOT_THERE):
         return _first_missing(paths, inputs) or "something that it asks for is not there"
     if said.startswith(_WRONG_TYPE):
         return _types(paths, inputs)
-    return next((words for begin, words in _FIXED if said.startswith(begin)), history or NOT_EVALUATED)
+    return next((words for begin, words in _FIXED if said.startswith(begin)), unanswered.history or NOT_EVALUATED)
 
 
 def _first_missing(paths: tuple[Path, ...], inputs: Mapping[str, object]) -> str:

@@ -14,6 +14,7 @@ from cel_expr_python import cel  # type: ignore[import-untyped]  # has a stub, a
 from cel_expr_python.ext import ext_strings  # type: ignore[import-untyped]  # as above
 
 from callgate.policy.model import MAX_WINDOW_S
+from callgate.policy.reading_fields import FIELDS, variables
 
 _T: Final = cel.Type
 _TEXTS: Final = _T.List(_T.STRING)
@@ -51,6 +52,10 @@ VARIABLES: Final[Mapping[str, cel.Type]] = MappingProxyType(
         "history": _T.Map(_T.STRING, _T.INT),
     }
 )
+# What the gate found when it read arguments that are programs; see cel_reading.  No author can write such a name.
+READING_VARIABLES: Final[Mapping[str, cel.Type]] = MappingProxyType(
+    {name: _TEXTS if is_list else _T.BOOL for name, is_list in variables()}
+)
 # Variables with fields of any name: only the fields that a condition reads are handed over.
 OPEN_VARIABLES: Final = frozenset({"args", "tool.annotations", "user.claims"})
 # No loop's variable may be called so: `[1].all(args, …)` reads as something else than it is.
@@ -80,7 +85,7 @@ FUNCTIONS: Final = (
     frozenset(OPERATORS) | GETTERS | CONVERSIONS | TEXT_FUNCTIONS | HISTORY_FUNCTIONS | frozenset({"dyn", "size"})
 )
 # What an author may have meant by a name that is not known.
-KNOWN_WORDS: Final = (*VARIABLES, *MACROS, *sorted(FUNCTIONS - frozenset(OPERATORS) - CONVERSIONS))
+KNOWN_WORDS: Final = (*VARIABLES, *FIELDS, *MACROS, *sorted(FUNCTIONS - frozenset(OPERATORS) - CONVERSIONS))
 
 
 def question(function: str, *operands: str | int | timedelta) -> str:
@@ -123,7 +128,8 @@ def _history_functions() -> list[cel.FunctionDecl]:
 @cache
 def environment() -> cel.Env:
     """What every condition is compiled in.  Making it takes 40 ms: once."""
-    return cel.NewEnv(variables=VARIABLES, functions=_history_functions(), extensions=[ext_strings.ExtStrings()])
+    known = {**VARIABLES, **READING_VARIABLES}
+    return cel.NewEnv(variables=known, functions=_history_functions(), extensions=[ext_strings.ExtStrings()])
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from callgate.policy.cel_names import OPEN_VARIABLES, VARIABLES
-from callgate.policy.cel_tree import Apply, Const, Expr, Loop, Name, Select, children
+from callgate.policy.cel_tree import Apply, Const, Expr, Loop, Name, Reading, Select, children
 
 Step: TypeAlias = str | int
 
@@ -79,9 +79,12 @@ def _written(step: Step) -> str:
     return f"[{step}]"
 
 
-def find_paths(tree: Expr) -> tuple[Path, ...]:
-    """Every path in the order of the text, as long as it is written out; what is only tested stands last."""
-    found = sorted(_paths(tree, frozenset()), key=lambda path: (path.is_tested, path.offset))
+def find_paths(tree: Expr, *, of_readings: bool = True) -> tuple[Path, ...]:
+    """Every path in the order of the text, as long as it is written out; what is only tested stands last.
+
+    `of_readings`: with those that only the gate itself reads.
+    """
+    found = sorted(_paths(tree, frozenset(), of_readings=of_readings), key=lambda path: (path.is_tested, path.offset))
     return tuple({(path.text, path.is_tested): path for path in reversed(found)}.values())[::-1]
 
 
@@ -100,7 +103,11 @@ def path_of(node: Expr, local: frozenset[str] = frozenset()) -> Path | None:
             return None
 
 
-def _paths(node: Expr, local: frozenset[str]) -> Iterator[Path]:
+def _paths(node: Expr, local: frozenset[str], *, of_readings: bool) -> Iterator[Path]:
+    if isinstance(node, Reading) and not of_readings:
+        return
+    # The operand stands outside of any loop: no variable of one can be meant.
+    local = frozenset() if isinstance(node, Reading) else local
     found = path_of(node, local)
     if found is not None:
         if found.variable != "history":
@@ -114,7 +121,7 @@ def _paths(node: Expr, local: frozenset[str]) -> Iterator[Path]:
         return
     inner = local | {node.variable, node.accumulator} if isinstance(node, Loop) else local
     for part in children(node):
-        yield from _paths(part, inner)
+        yield from _paths(part, inner, of_readings=of_readings)
 
 
 def _tested(node: Expr, local: frozenset[str]) -> Path | None:

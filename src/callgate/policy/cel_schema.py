@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from callgate.policy.cel_names import GETTERS, OPERATORS, TEXT_FUNCTIONS, VARIABLES
 from callgate.policy.cel_paths import Path, find_paths, path_of
-from callgate.policy.cel_tree import Apply, Const, Entries, Expr, Items, Loop, walk
+from callgate.policy.cel_tree import Apply, Const, Entries, Expr, Items, Loop, Reading, walk
 from callgate.wire.json_strict import JsonObject, JsonValue
 from callgate.yaml_model import did_you_mean
 from callgate.yaml_strict import shown
@@ -48,6 +48,8 @@ def schema_faults(tree: Expr, schema: JsonObject) -> Iterator[Fault]:
     for node in walk(tree):
         if isinstance(node, Apply):
             yield from reader.misuse(node)
+        elif isinstance(node, Reading):
+            yield from reader.unreadable(node)
 
 
 class _Schema:
@@ -83,6 +85,11 @@ class _Schema:
             yield from self._unless(call.operands[1], frozenset({"a list", "an object"}), "'in' takes a list")
         elif name in {"_==_", "_!=_"} or name in _COMPARISONS:
             yield from self._comparison(call)
+
+    def unreadable(self, node: Reading) -> Iterator[Fault]:
+        """An argument that is read as a program, and can be none."""
+        takes = frozenset({"text", "a list"})
+        yield from self._unless(node.operand, takes, f"{node.text} takes text or a list of texts")
 
     def _unless(self, operand: Expr, allowed: frozenset[str], words: str) -> Iterator[Fault]:
         path, kinds = path_of(operand), self.kinds(operand)
@@ -124,6 +131,8 @@ class _Schema:
                 kind = _of_const(node)
             case Apply():
                 kind = _GIVES.get(node.function, "")
+            case Reading():
+                kind = "a list" if node.is_list else "true or false"
             case Entries():
                 kind = "an object"
             case Items() | Loop(start=Items()):

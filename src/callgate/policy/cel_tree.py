@@ -78,7 +78,20 @@ class Loop(Node):
     result: "Expr"
 
 
-Expr: TypeAlias = Const | Name | Select | Apply | Items | Entries | Loop
+@dataclass(frozen=True, slots=True)
+class Reading(Node):
+    """`sql(operand).field`: what the gate found when it read an argument.
+
+    `name` is what the runtime calls it, `text` its author.  It is a list of texts, or else true or false.
+    """
+
+    name: str
+    text: str
+    operand: "Expr"
+    is_list: bool
+
+
+Expr: TypeAlias = Const | Name | Select | Apply | Items | Entries | Loop | Reading
 
 
 def children(node: Expr) -> tuple[Expr, ...]:
@@ -86,7 +99,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
     match node:
         case Const() | Name():
             return ()
-        case Select():
+        case Select() | Reading():
             return (node.operand,)
         case Apply():
             return node.operands

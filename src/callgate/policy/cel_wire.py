@@ -9,6 +9,7 @@ it does not know.  This one does not: whatever a later runtime puts there that i
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from callgate.errors import GatewayError
@@ -26,13 +27,13 @@ class UnreadableExpression(GatewayError):  # noqa: N818  # says what it is
     """The runtime made something of an expression that is not known here."""
 
 
-def read_tree(serialized: bytes) -> Expr:
-    """The tree of a serialised CheckedExpr.  Raises UnreadableExpression."""
+def read_tree(serialized: bytes, instead: Mapping[str, Expr] = MappingProxyType({})) -> Expr:
+    """The tree of a serialised CheckedExpr, with others in the place of some variables.  Raises UnreadableExpression."""
     try:
         wrapped = dict(_fields(serialized))
         parts = dict(_fields(_bytes({_TYPE_URL: wrapped[2]}[_bytes(wrapped[1])])))
         offsets = dict(_position(value) for number, value in _fields(_bytes(parts[5])) if number == 4)
-        return _Reader(offsets).expression(_bytes(parts[4]))
+        return _Reader(offsets, instead).expression(_bytes(parts[4]))
     except (KeyError, IndexError, ValueError, struct.error) as error:
         raise UnreadableExpression("the runtime's form of the expression is not known") from error
 
@@ -48,6 +49,7 @@ class _Reader:
     """`offsets` says by a node's number where it stands."""
 
     offsets: dict[int, int]
+    instead: Mapping[str, Expr]
 
     def expression(self, message: bytes) -> Expr:
         found = dict(_fields(message))
@@ -56,7 +58,7 @@ class _Reader:
         ((kind, body),) = found.items()
         reader: Callable[[int, bytes], Expr] = {
             3: _const,
-            4: _name,
+            4: self._name,
             5: self._select,
             6: self._apply,
             7: self._items,
@@ -64,6 +66,12 @@ class _Reader:
             9: self._loop,
         }[kind]
         return reader(offset, _bytes(body))
+
+    def _name(self, offset: int, body: bytes) -> Expr:
+        ((number, value),) = _fields(body)
+        _expect(number, 1)
+        name = _text(value)
+        return self.instead.get(name) or Name(offset, name)
 
     def _select(self, offset: int, body: bytes) -> Expr:
         found = dict(_fields(body))
@@ -118,12 +126,6 @@ class _Reader:
 def _const(offset: int, body: bytes) -> Expr:
     ((number, value),) = _fields(body)
     return Const(offset, _LITERALS[number](value), is_unsigned=number == _UNSIGNED)
-
-
-def _name(offset: int, body: bytes) -> Expr:
-    ((number, value),) = _fields(body)
-    _expect(number, 1)
-    return Name(offset, _text(value))
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -12,32 +12,20 @@ from types import MappingProxyType
 from typing import Final
 
 from callgate.identity.spiffe_id import SpiffeId, TrustDomain
+from callgate.policy.compile_rule import RuleEntry, compiled_rule
+from callgate.policy.compile_screening import declaration_of, screen_of, tags_of
 from callgate.policy.condition import Condition, compile_condition
-from callgate.policy.limit import Limit
-from callgate.policy.model import (
-    POLICY_LIMITS,
-    DenialEntry,
-    GrantEntry,
-    PolicyFile,
-    TagsEntry,
-    UsersEntry,
-    cross_check,
-    rules_of,
-)
-from callgate.policy.patterns import ToolPattern, WorkloadPattern
-from callgate.policy.rule import Rule, RuleKind, UsersMatch
-from callgate.policy.schedule import Schedule
-from callgate.policy.tags import TagEntry, ToolTags
-from callgate.policy.templates import ScopeTemplate
+from callgate.policy.file_faults import rules_of, unknown_unmasked
+from callgate.policy.model import POLICY_LIMITS, PolicyFile, cross_check
+from callgate.policy.rule import Rule, RuleKind
+from callgate.policy.screens import Screen, Screens
+from callgate.policy.tags import Declaration, TagEntry, ToolTags
 from callgate.policy.view import View, view_of
-from callgate.trace import Finding
 from callgate.yaml_model import read_model
 from callgate.yaml_strict import Document, Problem, shown
 
 # Workloads whose rules are kept ready: beyond any gate's set of live callers, and some MiB at the very most.
 MAX_VIEWS: Final = 1_024
-# A sentence names this many patterns of a rule, and how many more there are.
-_PATTERNS_NAMED: Final = 3
 _NOTHING: Final = View()
 
 
@@ -54,6 +42,7 @@ class Policy:
     trust_domains: frozenset[TrustDomain]
     rules: Mapping[str, tuple[Rule, ...]]
     tags: ToolTags = field(default_factory=ToolTags)
+    screening: Screens = field(default_factory=Screens)
     sources: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     _views: dict[tuple[str, str, str], View] = field(default_factory=dict, repr=False, compare=False)
 
@@ -87,22 +76,24 @@ class Policy:
 
 @dataclass(slots=True)
 class _Reading:
-    """What is gathered while files are read: rules, tags, and each condition's text compiled once."""
+    """What is gathered while files are read, and each condition's text compiled once."""
 
     servers: frozenset[str] | None
     has_auditors: bool
     rules: dict[str, list[Rule]] = field(default_factory=dict)
     tags: list[TagEntry] = field(default_factory=list)
+    declarations: list[Declaration] = field(default_factory=list)
+    screens: list[Screen] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
     trust_domains: set[TrustDomain] = field(default_factory=set)
     ids: dict[str, str] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
 
     def read(self, text: str, filename: str) -> tuple[Problem, ...]:
         """Take one file in, or say all that is wrong with it."""
-        documents: list[Document] = []
 
         def check(document: Document) -> Iterator[Problem]:
-            documents.append(document)
+            self.documents.append(document)
             yield from cross_check(document, self.servers, has_auditors=self.has_auditors)
             yield from self._conditions_of(document)
 
@@ -110,8 +101,15 @@ class _Reading:
         if isinstance(file, tuple):
             return file
         self.trust_domains |= set(map(TrustDomain, file.trust_domains))
-        self.tags += map(_tags, file.tools)
-        return tuple(self._take(file, documents[0]))
+        self.tags += (tags_of(entry) for entry in file.tools if entry.tags)
+        self.declarations += (declaration_of(entry) for entry in file.tools if entry.sql or entry.shell)
+        self.screens += map(screen_of, file.screening)
+        return tuple(self._take(file, self.documents[-1]))
+
+    @property
+    def masks(self) -> bool:
+        """Whether a grant masks anything."""
+        return any(rule.mask or rule.mask_arguments for rules in self.rules.values() for rule in rules)
 
     def _conditions_of(self, document: Document) -> Iterator[Problem]:
         for path, rule in rules_of(document.value):
@@ -128,19 +126,20 @@ class _Reading:
                     )
 
     def _take(self, file: PolicyFile, document: Document) -> Iterator[Problem]:
-        kinds: tuple[tuple[RuleKind, str, Sequence[GrantEntry | DenialEntry]], ...] = (
-            ("grant", "grants", file.grants),
-            ("denial", "denials", file.denials),
+        lists: tuple[tuple[str, Sequence[RuleEntry]], ...] = (
+            ("grants", file.grants),
+            ("denials", file.denials),
+            ("packs", file.packs),
         )
-        for kind, key, entries in kinds:
+        for key, entries in lists:
             for index, entry in enumerate(entries):
-                other = self.ids.setdefault(entry.id, document.file)
-                if other != document.file:
-                    words = f"id '{shown(entry.id)}' is used twice; the first is in {other}"
-                    yield document.problem((key, index, "id"), words)
                 line = document.position_of((key, index))[0]
-                condition = self.conditions[entry.when] if entry.when is not None else None
-                rule = _rule(kind, entry, condition, (document.file, line))
+                when = self.conditions[entry.when] if entry.when is not None else None
+                rule = compiled_rule(entry, when, (document.file, line))
+                other = self.ids.setdefault(rule.id, document.file)
+                if other != document.file:
+                    words = f"id '{shown(rule.id)}' is used twice; the first is in {other}"
+                    yield document.problem((key, index, "id"), words)
                 self.rules.setdefault(entry.server, []).append(rule)
 
 
@@ -161,13 +160,16 @@ def load_policies(
     """
     reading = _Reading(servers, has_auditors)
     problems = [problem for name, text in files for problem in reading.read(text, name)]
+    problems += unknown_unmasked(reading.documents)
     if problems:
-        return tuple(problems)
+        order = [name for name, _ in files]
+        return tuple(sorted(problems, key=lambda each: (order.index(each.file), each.line, each.column)))
     return Policy(
         digest=_digest(files),
         trust_domains=frozenset(reading.trust_domains),
         rules=MappingProxyType({server: _grants_first(rules) for server, rules in reading.rules.items()}),
-        tags=ToolTags(tuple(reading.tags)),
+        tags=ToolTags(tuple(reading.tags), tuple(reading.declarations)),
+        screening=Screens(tuple(reading.screens), is_idle=not reading.screens and not reading.masks),
         sources=tuple(files),
     )
 
@@ -182,52 +184,3 @@ def _digest(files: Sequence[tuple[str, str]]) -> str:
 
 def _grants_first(rules: list[Rule]) -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: rule.kind != "grant"))
-
-
-def _tags(entry: TagsEntry) -> TagEntry:
-    return TagEntry(entry.server, tuple(map(ToolPattern.parse, entry.tools)), frozenset(entry.tags))
-
-
-def _rule(kind: RuleKind, entry: GrantEntry | DenialEntry, condition: Condition | None, place: tuple[str, int]) -> Rule:
-    tools = tuple(map(ToolPattern.parse, entry.tools))
-    workloads = entry.workloads or ()
-    grant = entry if isinstance(entry, GrantEntry) else None
-    named = f"shadow-{kind}" if entry.shadow else kind
-    return Rule(
-        id=entry.id,
-        kind=kind,
-        server=entry.server,
-        workloads=tuple(map(WorkloadPattern.parse, workloads)),
-        tools=tools,
-        exact_tools=frozenset(tool.text for tool in tools if tool.is_exact),
-        wild_tools=tuple(tool for tool in tools if not tool.is_exact),
-        users=_users(entry.users) if entry.users else None,
-        condition=condition,
-        schedule=Schedule.of(entry.starts, entry.until, entry.lasts_s, entry.between),
-        shadow=entry.shadow,
-        scopes=tuple(map(ScopeTemplate.parse, grant.scopes or ())) if grant else (),
-        ttl_s=grant.ttl_s if grant else None,
-        limit=Limit(entry.id, grant.limit.calls, grant.limit.per_s) if grant and grant.limit else None,
-        record=grant.record if grant else None,
-        file=place[0],
-        line=place[1],
-        other_workload=Finding(entry.id, named, matched=False, why=f"workload is not {_named(workloads)}"),
-        other_tool=Finding(entry.id, named, matched=False, why=f"tool is not {_named(entry.tools)}"),
-    )
-
-
-def _users(entry: UsersEntry) -> UsersMatch:
-    parts = (("of", entry.issuers), ("named", entry.subjects), ("in group", entry.groups))
-    said = " ".join(f"{word} {_named(names)}" for word, names in parts if names)
-    return UsersMatch(
-        f"a user {said}" if said else "a user",
-        *(frozenset(names) if names else None for names in (entry.issuers, entry.subjects, entry.groups)),
-    )
-
-
-def _named(patterns: Sequence[str]) -> str:
-    """`a`, `a or b`, `a, b, c or one of 7 more`."""
-    named = list(patterns[:_PATTERNS_NAMED])
-    more = len(patterns) - len(named)
-    last = f"one of {more} more" if more else named.pop() if named else ""
-    return f"{', '.join(named)} or {last}" if named else last

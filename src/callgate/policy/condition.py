@@ -6,23 +6,25 @@ it has failed, which keeps a grant from applying and a denial from not applying.
 which there is another spelling, because the tool may read that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from callgate.policy.call import Call
 from callgate.policy.cel_cost import MAX_STEPS, bound
 from callgate.policy.cel_extent import SCALAR, SMALL, Extent, Ruler, is_small
-from callgate.policy.cel_failure import NO_ROUNDS_LEFT, NOT_BOOLEAN, NOT_EVALUATED, why_failed
+from callgate.policy.cel_failure import NO_ROUNDS_LEFT, NOT_BOOLEAN, NOT_EVALUATED, Unanswered, why_failed
 from callgate.policy.cel_history import window_words
 from callgate.policy.cel_inputs import INPUTS
 from callgate.policy.cel_names import ERROR, OPEN_VARIABLES
 from callgate.policy.cel_paths import Missing, Path
+from callgate.policy.cel_reading import ReadingQuestion
 from callgate.policy.cel_schema import schema_faults
 from callgate.policy.expression import Expression, ExpressionProblem, problems_at, read_expression
 from callgate.policy.history import Forgotten
+from callgate.policy.reading import Answers, read_arguments
 from callgate.policy.spelling import misspelt_at
 from callgate.policy.tags import ToolTags
 from callgate.wire.json_strict import JsonObject, JsonValue
@@ -41,14 +43,57 @@ class Truth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a condition; `why` it failed, in words of its author, else ""."""
+    """What became of a condition; `why`, in words of its author: of one in CEL only where it failed, else ""."""
 
     truth: Truth
     why: str = ""
 
 
+class RuleCondition(Protocol):
+    """What a rule may ask of a call: a condition in CEL, or a pack."""
+
+    @property
+    def text(self) -> str:
+        """All that it asks; the same for no other."""
+
+    @property
+    def reads_call(self) -> bool:
+        """As `Condition.reads_call`, and so on."""
+
+    @property
+    def reads_tool(self) -> bool:
+        """It asks for something of the tool."""
+
+    @property
+    def reads_history(self) -> bool:
+        """It asks for what was done before."""
+
+    @property
+    def reads_denials(self) -> bool:
+        """It asks how often the workload was denied."""
+
+    @property
+    def arguments(self) -> frozenset[str] | None:
+        """The arguments that it reads; None where that may be any."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it reads, as written."""
+
+    @property
+    def cel(self) -> "Condition | None":
+        """What of it is written in CEL."""
+
+    def evaluate(self, call: Call, tags: ToolTags, max_steps: int = MAX_STEPS) -> Verdict:
+        """Whether it holds.  Total."""
+
+    def seen(self, call: Call, tags: ToolTags) -> Mapping[str, JsonValue]:
+        """What each of `paths` is in `call`."""
+
+
 _HOLDS: Final = Verdict(Truth.HOLDS)
 _FAILS_TO_HOLD: Final = Verdict(Truth.FAILS_TO_HOLD)
+_NO_READINGS: Final = Answers({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +147,29 @@ class Condition:
     # What it costs at most where everything it reads is small.
     _small_steps: int = field(repr=False, compare=False)
 
+    @property
+    def readings(self) -> tuple[ReadingQuestion, ...]:
+        """The arguments that it asks to be read as programs."""
+        return self._expression.readings
+
+    @property
+    def cel(self) -> "Condition":
+        """All of it."""
+        return self
+
     def evaluate(self, call: Call, tags: ToolTags, max_steps: int = MAX_STEPS) -> Verdict:
         """Whether the condition holds for `call`.  Total: never raises, and ends within some 10 ms and 16 MB.
 
-        `max_steps`: less than MAX_STEPS where several conditions have to share what one decision may take.
+        `max_steps`: less than MAX_STEPS where several conditions have to share what one decision may take.  What the
+        readers of SQL and shell take (`callgate.screening`) comes to that; what they have read, they remember.
         """
         inputs = {read.variable: value for read in self._reads if (value := read.of(call, tags)) is not None}
-        why = self._unfit(inputs, max_steps) or self._misspelt(call.arguments)
+        readings = read_arguments(self._expression.readings, call, tags) if self._expression.readings else _NO_READINGS
+        why = self._unfit(inputs, readings, max_steps) or self._misspelt(call.arguments)
         if why:
             return Verdict(Truth.FAILED, why)
-        unanswered = self._add_answers(inputs, call, tags) if self.reads_history else ""
+        inputs |= readings.values
+        history = self._add_answers(inputs, call, tags) if self.reads_history else ""
         try:
             result = self._expression.program.eval(data=inputs)
             value = result.value()
@@ -124,23 +182,34 @@ class Condition:
             return _FAILS_TO_HOLD
         if result.type() != ERROR:
             return Verdict(Truth.FAILED, NOT_BOOLEAN)
+        unanswered = Unanswered(history, readings.missing)
         return Verdict(Truth.FAILED, why_failed(str(value), self._expression.paths, inputs, unanswered))
 
-    def _unfit(self, inputs: Mapping[str, object], max_steps: int) -> str:
+    def _unfit(self, inputs: Mapping[str, object], readings: Answers, max_steps: int) -> str:
         """Why the runtime is not given these inputs, "" where it may be."""
         parts = [part for read in self._reads for part in read.parts(inputs.get(read.variable))]
+        parts += readings.values.items()
         if self._small_steps <= max_steps and all(is_small(value) for _, value in parts):
             return ""
         ruler, extents = Ruler(max_steps), dict[str, Extent]()
         for text, value in parts:
             extent = ruler.measure(value)
             if isinstance(extent, str):
-                return f"{text} {extent}"
+                return f"{self._written(text)} {extent}"
             extents[text] = extent
         if all(extent.within(SMALL) for extent in extents.values()) and self._small_steps + ruler.steps <= max_steps:
             return ""
         steps = ruler.steps + bound(self._expression.tree, extents, SCALAR)
         return f"budget exceeded: up to {steps} steps, the limit is {max_steps}" if steps > max_steps else ""
+
+    def _written(self, name: str) -> str:
+        """What is given to the runtime by that name, as an author writes it."""
+        asked = {
+            f"{each.name}.{field}": f"{each.text}.{field}"
+            for each in self._expression.readings
+            for field in each.fields
+        }
+        return asked.get(name, name)
 
     def _misspelt(self, arguments: JsonObject | None) -> str:
         """Why a tool might read other arguments than the condition does, "" where it cannot."""
@@ -183,6 +252,8 @@ class Condition:
                 except Forgotten:
                     continue
                 found[question.text] = bool(answer) if question.tells_bool else answer
+        for name, value in read_arguments(self._expression.readings, call, tags).values.items():
+            found[self._written(name)] = _json(value)
         return found
 
 
@@ -199,8 +270,9 @@ def compile_condition(text: str, schema: JsonObject | None = None) -> Condition 
         faults = list(schema_faults(expression.tree, schema))
         if faults:
             return problems_at(text, faults)
-    reads = tuple(_Read(name, _fields(expression, name)) for name in sorted(expression.variables))
-    arguments = next((read.fields for read in reads if read.variable == "args"), {})
+    given = sorted({path.variable for path in expression.given})
+    reads = tuple(_Read(name, _fields(expression.given, name)) for name in given)
+    arguments = _fields(expression.paths, "args")
     return Condition(
         text,
         reads_call=not expression.variables.isdisjoint(_OF_THE_REQUEST),
@@ -208,7 +280,7 @@ def compile_condition(text: str, schema: JsonObject | None = None) -> Condition 
         reads_history=bool(expression.questions),
         reads_denials=any(question.asks_denials for question in expression.questions),
         arguments=None if arguments is None else frozenset(arguments),
-        paths=tuple(dict.fromkeys([*_written(expression), *(question.text for question in expression.questions)])),
+        paths=tuple(dict.fromkeys(_asked(expression))),
         _expression=expression,
         _reads=reads,
         _argument_paths=tuple(path for path in expression.paths if path.variable == "args" and not path.is_whole),
@@ -216,13 +288,15 @@ def compile_condition(text: str, schema: JsonObject | None = None) -> Condition 
     )
 
 
-def _written(expression: Expression) -> list[str]:
-    return [path.text for path in sorted(expression.paths, key=lambda path: path.offset)]
+def _asked(expression: Expression) -> Iterator[str]:
+    yield from (path.text for path in sorted(expression.paths, key=lambda path: path.offset))
+    yield from (question.text for question in expression.questions)
+    yield from (f"{reading.text}.{field}" for reading in expression.readings for field in reading.fields)
 
 
-def _fields(expression: Expression, variable: str) -> Mapping[str, str] | None:
+def _fields(given: Iterable[Path], variable: str) -> Mapping[str, str] | None:
     """The fields that are read of a variable with fields of any name; None for all of them."""
-    paths = [path for path in expression.paths if path.variable == variable]
+    paths = [path for path in given if path.variable == variable]
     if variable not in OPEN_VARIABLES or any(path.is_whole for path in paths):
         return None
     return {step: Path(variable, (step,), 0).text for path in paths if isinstance(step := path.steps[0], str)}

@@ -5,6 +5,7 @@ allows the methods without which no tool can be called; everything else is denie
 matters to the outcome.  Rules in shadow are looked at as the others are, and change nothing.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import InitVar, dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -17,7 +18,9 @@ from callgate.policy.model import DEFAULT_DENY
 from callgate.policy.patterns import TOOL_NAME
 from callgate.policy.record_level import RecordLevel, strongest
 from callgate.policy.rule import Rule
-from callgate.policy.view import MAX_FINDINGS, Bound, Judged, Naming, View, capped
+from callgate.policy.screens import UNSCREENED
+from callgate.policy.view import MAX_FINDINGS, Bound, Judged, Naming, ToolRules, View, capped
+from callgate.screening.terms import Screening
 from callgate.trace import Finding
 from callgate.wire.json_strict import JsonObject
 
@@ -35,6 +38,8 @@ IMPLIED_METHODS: Final = frozenset(
         "notifications/roots/list_changed",
     }
 )
+# What it takes to ask for a list, in both revisions.
+_OWN_METHODS: Final = frozenset({"initialize", "notifications/initialized", "tools/list"})
 # Of all names that a token for `tools/list` may carry, so that it fits into a header line of 8 KiB.
 MAX_LISTABLE_CHARACTERS: Final = 3_000
 # Tools that are looked at for it: each may take a condition's evaluation, some ten microseconds.
@@ -73,7 +78,8 @@ class Permit:
     (Unix seconds) at which the first of them ends.  `limits` is what has to be counted.  `listable` are the tools that
     the caller's grants name exactly and that it could call; for `tools/list` alone.  `record` is how much goes on record:
     the most that one of those grants asks for; None where none says, and for other methods than `tools/call`: then the
-    server's default counts.
+    server's default counts.  `screening` is what arguments and answers are screened by: what the policy says of the
+    server, less what all of those grants unmask, and what any of them masks.
     """
 
     seal: InitVar[_Seal]
@@ -86,6 +92,7 @@ class Permit:
     limits: tuple[Limit, ...] = ()
     not_after: float | None = None
     record: RecordLevel | None = None
+    screening: Screening = UNSCREENED
 
     def __post_init__(self, seal: _Seal) -> None:
         if seal is not _SEAL:
@@ -205,6 +212,45 @@ class Listing:
         return said
 
 
+def with_arguments(policy: Policy, permit: Permit, arguments: JsonObject) -> Permit | None:
+    """The same permit for the same call, with what masking left of its arguments; None where that must not be sent.
+
+    Conditions see what the agent wrote.  But a program out of which something was taken is another one, and what a
+    denial keeps out must not come about by masking: denials, and grants that read programs, have to say the same of the
+    call as it is sent.  The token's scopes say what is left, too.
+    """
+    before, after = permit.call, replace(permit.call, arguments=arguments)
+    rules = policy.view(before.caller, before.server, before.now).on(before.tool or "")
+    for naming in _bound_to_what_is_sent(rules, permit):
+        is_denial = naming.rule.kind == "denial"
+        # Of both at this moment: that the call itself is part of the history by now makes no difference.
+        if rules.applies(naming, after, policy.tags) is is_denial and (
+            rules.applies(naming, before, policy.tags) is not is_denial
+        ):
+            return None
+    scopes = [_scopes_of(naming.rule, after) for naming in rules.grants if naming.rule.id in permit.grants]
+    if None in scopes:
+        return None
+    said = tuple(dict.fromkeys(scope for each in scopes for scope in each or ()))
+    return replace(permit, seal=_SEAL, call=after, scopes=said)
+
+
+def _bound_to_what_is_sent(rules: ToolRules, permit: Permit) -> Iterator[Naming]:
+    for naming in rules.denials:
+        if not naming.rule.shadow:
+            yield naming
+    for naming in rules.grants:
+        condition = naming.rule.condition
+        if naming.rule.id in permit.grants and condition is not None and condition.cel and condition.cel.readings:
+            yield naming
+
+
+def _scopes_of(rule: Rule, call: Call) -> tuple[str, ...] | None:
+    """None where one of them cannot be written from this call."""
+    filled = rule.filled_scopes(call)
+    return None if isinstance(filled, Finding) else filled
+
+
 def _decide_tool(policy: Policy, call: Call, view: View) -> Decision:
     tool = call.tool
     if tool is None or TOOL_NAME.fullmatch(tool) is None:
@@ -236,16 +282,18 @@ def _shadow_outcome(judged: Judged) -> ShadowOutcome:
 
 def _permit_for_tool(policy: Policy, call: Call, granting: tuple[Naming, ...], scopes: tuple[str, ...]) -> Permit:
     rules = [naming.rule for naming in granting]
+    ids = tuple([rule.id for rule in rules])
     return Permit(
         _SEAL,
         call,
         scopes=tuple(dict.fromkeys(scopes)),
         ttl_s=min((rule.ttl_s for rule in rules if rule.ttl_s is not None), default=None),
-        grants=tuple([rule.id for rule in rules]),
+        grants=ids,
         policy_digest=policy.digest,
         limits=tuple([rule.limit for rule in rules if rule.limit is not None]),
         not_after=min((naming.ends for naming in granting if naming.ends is not None), default=None),
         record=strongest(rule.record for rule in rules),
+        screening=policy.screening.of_call(call.server, call.tool, ids, rules),
     )
 
 
@@ -259,6 +307,7 @@ def _permit_for_implied(policy: Policy, call: Call, granting: list[Bound], *, fo
         grants=tuple(bound.rule.id for bound in granting),
         policy_digest=policy.digest,
         listable=_listable(listing, granting) if listing else (),
+        screening=policy.screening.of_call(call.server, None, (), ()),
     )
 
 
@@ -271,15 +320,7 @@ def _list_scopes(listing: Listing, call: Call, granting: list[Bound]) -> tuple[s
 
 def _listable(listing: Listing, granting: list[Bound]) -> tuple[str, ...]:
     named = dict.fromkeys(tool.text for bound in granting for tool in bound.rule.tools if tool.is_exact)
-    found: list[str] = []
-    room = MAX_LISTABLE_CHARACTERS
-    for tool in tuple(named)[:_MAX_LISTABLE]:
-        if listing.shows(tool, None):
-            room -= len(tool)
-            if room < 0:
-                break
-            found.append(tool)
-    return tuple(found)
+    return tuple(_that_fit(tool for tool in tuple(named)[:_MAX_LISTABLE] if listing.shows(tool, None)))
 
 
 def _implies(bound: Bound) -> Finding:
@@ -299,3 +340,38 @@ _NO_TOOL_GRANT: Final = _default("none of this workload's grants on this server 
 _NO_GRANT_APPLIES: Final = _default("none of this workload's grants that name this tool applies to this call")
 _NO_TOOL: Final = _default("the call names no tool of 1 to 128 letters, digits, '_', '-' and '.'")
 _NO_METHOD: Final = _default("no grant allows this method")
+
+
+def permit_own_listing(
+    policy: Policy, call: Call, tools: Iterable[str] = (), record: RecordLevel | None = None
+) -> Permit:
+    """What the gate may ask a tool server on its own account: which tools it has, and what has to be said before that.
+
+    `call.caller` is the gate itself.  The token may say what any grant on the server says and name its tools, and
+    `tools`, for servers that show their list by scope.  Raises ForgedPermit for any other method.
+    """
+    if call.method not in _OWN_METHODS or call.tool is not None:
+        raise ForgedPermit("the gate asks which tools there are, and nothing else")
+    granting = [rule for rule in policy.rules.get(call.server, ()) if rule.kind == "grant" and not rule.shadow]
+    named = dict.fromkeys((*tools, *(tool.text for rule in granting for tool in rule.tools if tool.is_exact)))
+    scopes = dict.fromkeys(scope for rule in granting for scope in rule.fixed_scopes or ())
+    return Permit(
+        _SEAL,
+        call,
+        scopes=tuple(scopes),
+        ttl_s=None,
+        grants=(),
+        policy_digest=policy.digest,
+        listable=tuple(_that_fit(named)),
+        record=record,
+    )
+
+
+def _that_fit(names: Iterable[str]) -> Iterator[str]:
+    """As many of the names as a token has room for."""
+    room = MAX_LISTABLE_CHARACTERS
+    for name in names:
+        room -= len(name)
+        if room < 0:
+            return
+        yield name

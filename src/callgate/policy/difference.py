@@ -30,7 +30,7 @@ class Difference:
     """One change.
 
     `old`, `new`: both decisions; None where it is not known which.  `aspects`: for TERMS, what is different (grants,
-    scopes, ttl, limits, record).  Where it cannot be told: `may` is what may have changed ("" for nothing), `hinges` the
+    scopes, ttl, limits, record, screening).  Where it cannot be told: `may` is what may have changed ("" for nothing), `hinges` the
     conditions and scopes that it hangs on, and `needs` the variables that they read and that are not known; `policy` is
     the text of the one that decided.
     """
@@ -55,7 +55,7 @@ Fill: TypeAlias = Callable[[str], str | None]
 
 def difference(old: Weights | Verdict, new: Weights, clues: Clues, fill: Fill) -> Difference | None:
     """What changes from `old` to `new`; None where nothing does."""
-    if isinstance(old, Weights) and old.rules == new.rules and old.is_implied == new.is_implied:
+    if isinstance(old, Weights) and _is_same(old, new):
         return None
     possible, hinges = ways({**(old.truths if isinstance(old, Weights) else {}), **new.truths}, clues)
     found = [
@@ -69,6 +69,10 @@ def difference(old: Weights | Verdict, new: Weights, clues: Clues, fill: Fill) -
     if known and len(known) == len(different) and len({each.change for each in known}) == 1:
         return _common(known)
     return _unknown(different, [hinge for hinge in hinges if not found or _matters(hinge, found)])
+
+
+def _is_same(old: Weights, new: Weights) -> bool:
+    return old.rules == new.rules and old.is_implied == new.is_implied and old.screening == new.screening
 
 
 def _matters(hinge: Hinge, found: _Found) -> bool:
@@ -109,6 +113,7 @@ def _aspects(old: Verdict, new: Verdict, fill: Fill) -> Iterator[str]:
         ("ttl", old.terms.ttl_s, new.terms.ttl_s),
         ("limits", old.terms.limits, new.terms.limits),
         ("record", old.terms.record, new.terms.record),
+        ("screening", old.terms.screening, new.terms.screening),
     ):
         if before != after:
             yield aspect

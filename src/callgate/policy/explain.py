@@ -13,7 +13,7 @@ from typing import Final
 
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
-from callgate.policy.condition import Condition, Truth
+from callgate.policy.condition import RuleCondition, Truth
 from callgate.policy.decide import IMPLIED_METHODS, Decision, decide
 from callgate.policy.model import DEFAULT_DENY
 from callgate.policy.patterns import TOOL_NAME
@@ -163,7 +163,7 @@ def _of_users(rule: Rule, users: UsersMatch, call: Call) -> Answer:
     return Answer(Question.USERS, matches, f"the call is {'' if matches else 'not '}for {users.text}")
 
 
-def _of_condition(rule: Rule, condition: Condition, call: Call, policy: Policy) -> Answer:
+def _of_condition(rule: Rule, condition: RuleCondition, call: Call, policy: Policy) -> Answer:
     share = policy.view(call.caller, call.server, call.now).on(call.tool or "").steps_each
     verdict = condition.evaluate(call, policy.tags, share)
     seen = condition.seen(call, policy.tags)
@@ -172,7 +172,8 @@ def _of_condition(rule: Rule, condition: Condition, call: Call, policy: Policy) 
         why = f"{condition.text}  failed: {verdict.why}; a {rule.kind} {follows} then"
         return Answer(Question.CONDITION, rule.kind == "denial", why, verdict.truth, seen)
     holds = verdict.truth is Truth.HOLDS
-    why = f"{condition.text}  {'holds' if holds else 'does not hold'}"
+    said = f": {verdict.why}" if verdict.why else ""
+    why = f"{condition.text}  {'holds' if holds else 'does not hold'}{said}"
     return Answer(Question.CONDITION, holds, why, verdict.truth, seen)
 
 

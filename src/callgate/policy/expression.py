@@ -15,6 +15,7 @@ from callgate.policy.cel_extent import NOTHING
 from callgate.policy.cel_history import Question
 from callgate.policy.cel_names import HISTORY_FUNCTIONS, KNOWN_WORDS, OPERATORS, ROOTS, VARIABLES, environment
 from callgate.policy.cel_paths import Path, find_paths
+from callgate.policy.cel_reading import ReadingQuestion, rewritten
 from callgate.policy.cel_tree import Expr
 from callgate.policy.cel_wire import UnreadableExpression, read_tree
 from callgate.policy.model import MAX_EXPRESSION_CHARACTERS
@@ -80,13 +81,19 @@ class Program(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A condition that can be evaluated."""
+    """A condition that can be evaluated.
+
+    `paths` is all that it reads; `given` are those of them that the runtime itself is given, and not what the gate reads
+    of the arguments there (`readings`).
+    """
 
     text: str
     program: Program
     tree: Expr
     paths: tuple[Path, ...]
+    given: tuple[Path, ...]
     questions: tuple[Question, ...]
+    readings: tuple[ReadingQuestion, ...]
 
     @property
     def variables(self) -> frozenset[str]:
@@ -98,9 +105,12 @@ def read_expression(text: str) -> Expression | tuple[ExpressionProblem, ...]:
     """Compile and check a condition, or say all that is wrong with it."""
     if len(text) > MAX_EXPRESSION_CHARACTERS:
         return (ExpressionProblem(1, 1, f"is longer than {MAX_EXPRESSION_CHARACTERS} characters"),)
+    readable = rewritten(text)
+    if readable.faults:
+        return problems_at(text, readable.faults)
     try:
-        program = environment().compile(text)
-        tree = read_tree(program.serialize())
+        program = environment().compile(readable.text)
+        tree = read_tree(program.serialize(), readable.nodes)
     except UnreadableExpression:
         return (ExpressionProblem(1, 1, "says something that is not available in conditions"),)
     except (RuntimeError, TypeError, UnicodeError) as error:
@@ -111,7 +121,9 @@ def read_expression(text: str) -> Expression | tuple[ExpressionProblem, ...]:
     # What only the first evaluation does takes as long as a hundred others.
     with suppress(RuntimeError):
         program.eval(data={})
-    return Expression(text, program, tree, find_paths(tree), tuple(questions_of(tree).values()))
+    questions = tuple(questions_of(tree).values())
+    given = find_paths(tree, of_readings=False) if readable.questions else find_paths(tree)
+    return Expression(text, program, tree, find_paths(tree), given, questions, readable.questions)
 
 
 def problems_at(text: str, faults: list[tuple[int, str]]) -> tuple[ExpressionProblem, ...]:

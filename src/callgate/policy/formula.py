@@ -14,7 +14,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
-from callgate.policy.cel_tree import Apply, Const, Entries, Expr, Items, Loop, Name, Select, children, walk
+from callgate.policy.cel_tree import Apply, Const, Entries, Expr, Items, Loop, Name, Reading, Select, children, walk
 from callgate.policy.condition import Truth
 from callgate.policy.satisfy import (
     ANYTHING,
@@ -75,6 +75,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT: Final = Domain(frozenset({"text"}))
 _USERS_TEXT: Final = Domain(frozenset({"text", "absent"}))
 _DURATIONS: Final = Domain(frozenset({"duration"}))
+_TRUTHS: Final = Domain(frozenset({"bool", "absent"}))
 _COMPUTED: Final = Domain(ANYTHING.kinds | {"duration", "timestamp", "nan"})
 _COUNT: Final = Domain(frozenset({"number", "absent"}), whole=True, least=Fraction(0))
 
@@ -155,7 +156,7 @@ def _atom(node: Expr, subjects: dict[str, Subject]) -> Formula:
         case Select(_, operand, name, True):
             is_known = isinstance(operand, Name) and operand.name == _ARGUMENTS
             return Atom(_subject(Select(0, operand, name, only_tests=False), subjects), IsThere(is_known))
-        case Name() | Select() | Apply(_, "_[_]"):
+        case Name() | Select() | Reading() | Apply(_, "_[_]"):
             return Atom(_subject(node, subjects), IsTrue())
         case _:
             return _opaque(node, subjects)
@@ -205,6 +206,8 @@ def _subject(node: Expr, subjects: dict[str, Subject]) -> str:
 def _domain(node: Expr, name: str) -> Domain:
     if isinstance(node, Apply) and node.function in _COUNTS:
         return _COUNT
+    if isinstance(node, Reading) and not node.is_list:
+        return _TRUTHS
     found = VARIABLES.get(name)
     if found is not None:
         return found
@@ -219,7 +222,7 @@ def _needed(node: Expr) -> Iterator[str]:
         found = rest.pop()
         if (name := argument_of(found)) is not None:
             yield name
-        if isinstance(found, Select) and not found.only_tests:
+        if isinstance(found, Reading) or (isinstance(found, Select) and not found.only_tests):
             rest.append(found.operand)
         # A function fails where an operand does, but for those that need not look at all of them.
         elif isinstance(found, Apply) and found.function not in _LENIENT:
@@ -268,7 +271,7 @@ def spelled(node: Expr) -> str:
     return "; ".join(parts)
 
 
-def _own(node: Expr) -> tuple[object, ...]:
+def _own(node: Expr) -> tuple[object, ...]:  # noqa: PLR0911  # a table
     match node:
         case Const(_, value, is_unsigned):
             return type(value).__name__, value, is_unsigned
@@ -280,6 +283,8 @@ def _own(node: Expr) -> tuple[object, ...]:
             return function, is_method
         case Loop():
             return node.variable, node.accumulator
+        case Reading():
+            return (node.text,)
         case Items() | Entries():
             return ()
 

@@ -15,6 +15,7 @@ from callgate.policy.compile import Policy
 from callgate.policy.coverage import tool_covers, workload_covers
 from callgate.policy.lint_conditions import lint_conditions
 from callgate.policy.lint_pairs import lint_pairs
+from callgate.policy.lint_screening import lint_screening
 from callgate.policy.moments import written
 from callgate.policy.patterns import ToolPattern, WorkloadPattern
 from callgate.policy.places import Places
@@ -55,6 +56,7 @@ def lint(policy: Policy, files: Sequence[tuple[str, str]], known: Surroundings) 
             found += _unknown_issuers(rule, places, known.issuers)
     found += lint_pairs(policy.rules, places)
     found += lint_conditions(policy, places, known.tools)
+    found += lint_screening(policy, places, known.tools)
     names = {name: index for index, (name, _) in enumerate(files)}
     return tuple(sorted(found, key=lambda remark: (names.get(remark.file, len(names)), *remark.place)))
 

@@ -79,11 +79,12 @@ def lint_conditions(policy: Policy, places: Places, lists: _Lists) -> Iterator[R
         for rule in rules:
             tools = _named_tools(rule, schemas.get(rule.server, {}))
             yield from _scopes(rule, tools, places)
-            if rule.condition is not None:
-                known = conditions.of(rule.condition)
+            cel = rule.condition.cel if rule.condition is not None else None
+            if cel is not None:
+                known = conditions.of(cel)
                 yield from _constant(rule, known, conditions)
                 yield from _asked(rule, known.asked, conditions)
-                yield from _compared(rule, rule.condition, tools, conditions)
+                yield from _compared(rule, cel, tools, conditions)
 
 
 def _scopes(rule: Rule, tools: Mapping[str, KnownArguments], places: Places) -> Iterator[Remark]:
@@ -199,7 +200,8 @@ def _compared(
         return
     found = {tool: _of_tool((rule.server, tool), of, known) for tool, of in tools.items()}
     failing = [tool for tool, (only_fails, _) in found.items() if only_fails]
-    if failing:
+    # A denial by a pack is of calls that break a rule of it, whatever else it asks.
+    if failing and rule.condition is condition:
         yield conditions.remark(*_failing(rule, failing))
     for tool, (only_fails, words) in found.items():
         if words and not only_fails:

@@ -138,17 +138,34 @@ def _asks_no_more(wide: Rule, narrow: Rule) -> bool:
     )
 
 
+def gives_as_freely(wide: Rule, narrow: Rule) -> bool:
+    """Whether the grant `wide` allows every call that the grant `narrow` does."""
+    return _gives_all_of(wide, narrow) and _asks_no_more(wide, narrow)
+
+
 def _is_limited_alike(wide: Rule, narrow: Rule) -> bool:
     return wide.users == narrow.users and _condition(wide) == _condition(narrow) and wide.schedule == narrow.schedule
 
 
 def _obliges_as_much(wide: Rule, narrow: Rule) -> bool:
-    """Whether `narrow` adds nothing to what `wide` obliges to: scopes, the token's life, what is recorded, a limit."""
+    """Whether `narrow` adds nothing to what `wide` obliges to.
+
+    Scopes, the token's life, what is recorded, a limit, masks: and without it nothing is unmasked that was not.
+    """
     return (
         _scopes(narrow) <= _scopes(wide)
         and (narrow.ttl_s is None or (wide.ttl_s is not None and wide.ttl_s <= narrow.ttl_s))
         and strongest((wide.record, narrow.record)) == wide.record
         and narrow.limit is None
+        and _masks_as_much(wide, narrow)
+    )
+
+
+def _masks_as_much(wide: Rule, narrow: Rule) -> bool:
+    return (
+        frozenset(narrow.mask) <= frozenset(wide.mask)
+        and frozenset(narrow.mask_arguments) <= frozenset(wide.mask_arguments)
+        and frozenset(wide.unmask) <= frozenset(narrow.unmask)
     )
 
 
@@ -163,7 +180,7 @@ def _bypassed(grant: Rule, other: Rule, places: Places) -> Remark:
     words = f"'{key}' of grant '{grant.id}' limits nothing: '{other.id}' gives the same without it"
     level = Level.ERROR
     if not _obliges_as_much(other, grant):
-        # Then it may be about the scopes, the token's life or the record, on purpose.
+        # Then it may be about the scopes, the token's life, the record or masks, on purpose.
         level, words = Level.WARNING, f"{words}, with other scopes, another ttl or another record"
     return places.remark(remarks.BYPASSED, grant, (key,), words, level)
 

@@ -5,19 +5,31 @@ mistake here: a rule read without it would let more through than its author wrot
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Final, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from callgate.identity.spiffe_id import InvalidSpiffeId, TrustDomain
+from callgate.policy import file_faults
+from callgate.policy.mask_entries import (
+    MASK_NAME,
+    MAX_DECLARED,
+    MAX_MASKS,
+    Dialect,
+    Mask,
+    Place,
+    ShellForm,
+    check_mask_name,
+)
 from callgate.policy.moments import Hours, Moment, Zone
-from callgate.policy.patterns import TOOL_PATTERN, PatternError, ToolPattern, WorkloadPattern
+from callgate.policy.patterns import TOOL_PATTERN, ToolPattern, WorkloadPattern
 from callgate.policy.record_level import RecordLevel
-from callgate.policy.rule_faults import faults_of
 from callgate.policy.templates import MAX_SCOPE_CHARACTERS, SCOPE_PATTERN, ScopeTemplate
+from callgate.screening.packs import PACKS, pack_problem
+from callgate.screening.terms import GROUPS
 from callgate.yaml_model import Items, Seconds, StrictModel, did_you_mean, text_form
-from callgate.yaml_strict import Document, Problem, YamlLimits, YamlPath, YamlValue, shown
+from callgate.yaml_strict import Document, Problem, YamlLimits
 
 T = TypeVar("T")
 
@@ -41,6 +53,8 @@ MAX_NAME_CHARACTERS: Final = 512
 MAX_TAGS: Final = 32
 # The times of that many calls are kept for each workload and tool.
 MAX_LIMIT_CALLS: Final = 1_000
+# As many as there are servers in a configuration, each with some sorts of tools.
+MAX_SCREENING_ENTRIES: Final = 1_000
 # As long as a workload's history is kept.
 MAX_WINDOW_S: Final = 24 * 3600
 # A leap year.  What ends later has a date at which it does, and that is `until`.
@@ -131,6 +145,16 @@ def _only_true(value: object) -> object:
     return value
 
 
+def _check_pack(text: str) -> str:
+    if problem := pack_problem(text):
+        raise ValueError(f"{problem}{did_you_mean(text, PACKS)}")
+    return text
+
+
+def _check_unmasked(text: str) -> str:
+    return text if text in GROUPS else check_mask_name(text)
+
+
 # What an editor marks wherever it stands.
 _REFUSED: Final = WithJsonSchema({"not": {}, "description": "Not available in this version."})
 
@@ -159,6 +183,10 @@ LastingSeconds = Annotated[Seconds, _at_most(MAX_LASTING_S)]
 AgreementSeconds = Annotated[Seconds, _at_most(MAX_AGREEMENT_S)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Tag = Annotated[str, AfterValidator(_check_tag), text_form(_TAG.pattern, "reads_private")]
+Masks = Annotated[Items[Mask], Field(min_length=1, max_length=MAX_MASKS)]
+Unmasked = Annotated[str, AfterValidator(_check_unmasked), text_form(MASK_NAME.pattern, "email", "employee")]
+PackReference = Annotated[str, AfterValidator(_check_pack), WithJsonSchema({"type": "string", "enum": [*PACKS]})]
+TextHandling = Literal["strip", "deny", "pass"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 # The text alone: it is compiled where the rest of the rule is.
 Expression = Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION_CHARACTERS)]
@@ -205,12 +233,17 @@ class ApprovalEntry(StrictModel):
     within_s: AgreementSeconds | None = Field(default=None, alias="within")
 
 
-class _RuleEntry(StrictModel):
-    """What grants and denials have in common."""
+class _NamedEntry(StrictModel):
+    """A rule has a name of its own."""
+
+    id: RuleId
+
+
+class _ConditionsEntry(StrictModel):
+    """What all rules have in common."""
 
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"for": ["from"]}})
 
-    id: RuleId
     description: Description = ""
     server: ServerName
     tools: Items[Tool] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
@@ -223,30 +256,111 @@ class _RuleEntry(StrictModel):
     shadow: bool = False
 
 
-class GrantEntry(_RuleEntry):
-    """Who may use which tools of which server, and what the token then says."""
+class GrantEntry(_ConditionsEntry, _NamedEntry):
+    """Who may use which tools of which server, what the token then says, and what more is masked.
+
+    `unmask` takes from what the server's own screening masks in answers, wherever each grant that applies says so.
+    """
 
     workloads: Items[Workload] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
     scopes: Items[Scope] | None = Field(default=None, min_length=1, max_length=MAX_SCOPES_IN_GRANT)
     ttl_s: TokenSeconds | None = Field(default=None, alias="ttl")
     limit: LimitEntry | None = None
     approval: Annotated[ApprovalEntry, AfterValidator(_not_available), _REFUSED] | None = None
-    mask: Annotated[Items[Name], AfterValidator(_not_available), _REFUSED] | None = None
+    mask: Masks | None = None
+    unmask: Items[Unmasked] | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
+    mask_arguments: Masks | None = None
     record: RecordLevel | None = None
 
 
-class DenialEntry(_RuleEntry):
+class DenialEntry(_ConditionsEntry, _NamedEntry):
     """Which tools of which server nobody may use, or none of these workloads."""
 
     workloads: Items[Workload] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
 
 
-class TagsEntry(StrictModel):
-    """What these tools do, in words that conditions ask for."""
+class _SaysSomething(StrictModel):
+    """An entry of which at least one of `says` has to be there."""
+
+    says: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if all(getattr(self, key) is None for key in self.says):
+            *others, last = (f"'{key}'" for key in self.says)
+            raise ValueError(f"must have {', '.join(others)} or {last}")
+        return self
+
+
+def _one_of(*keys: str) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in keys]})
+
+
+class ExceptEntry(_SaysSomething):
+    """What a pack is not about: rules of it, tools, workloads.  Each of them by itself is enough."""
+
+    says = ("rules", "tools", "workloads")
+    model_config = _one_of(*says)
+
+    rules: Items[Name] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    tools: Items[Tool] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    workloads: Items[Workload] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+
+
+class _MaybeNamedEntry(StrictModel):
+    """A rule that can be called by what it says."""
+
+    id: RuleId | None = None
+
+
+class PackEntry(_ConditionsEntry, _MaybeNamedEntry):
+    """A denial of every call that breaks a rule of a pack; where there is `when`, only of those for which it holds, too.
+
+    Without an id it is called by its server and the pack: `db-destructive-sql`.
+    """
+
+    pack: PackReference
+    tools: Items[Tool] = Field(default=("*",), min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    workloads: Items[Workload] | None = Field(default=None, min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    exceptions: ExceptEntry | None = Field(default=None, alias="except")
+
+
+class ToolsEntry(_SaysSomething):
+    """What these tools do, in words that conditions ask for, and which of their arguments are programs."""
+
+    says = ("tags", "sql", "shell")
+    model_config = _one_of(*says)
 
     server: ServerName
     tools: Items[Tool] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
-    tags: Items[Tag] = Field(min_length=1, max_length=MAX_TAGS)
+    tags: Items[Tag] | None = Field(default=None, min_length=1, max_length=MAX_TAGS)
+    sql: dict[Place, Dialect] | None = Field(default=None, min_length=1, max_length=MAX_DECLARED)
+    shell: dict[Place, ShellForm] | None = Field(default=None, min_length=1, max_length=MAX_DECLARED)
+
+
+class TextEntry(_SaysSomething):
+    """What becomes of text that deceives: in definitions of tools, and in what they answer."""
+
+    says = ("definitions", "results")
+    model_config = _one_of(*says)
+
+    definitions: TextHandling | None = None
+    results: TextHandling | None = None
+
+
+class ScreeningEntry(_SaysSomething):
+    """What the arguments and answers of a server's tools are screened by, whoever calls."""
+
+    says = ("mask", "mask_arguments", "base64", "text", "schemas")
+    model_config = _one_of(*says)
+
+    server: ServerName
+    tools: Items[Tool] = Field(default=("*",), min_length=1, max_length=MAX_PATTERNS_IN_RULE)
+    mask: Masks | None = None
+    mask_arguments: Masks | None = None
+    base64: Literal["pass", "screen", "deny"] | None = None
+    text: TextEntry | None = None
+    schemas: Literal["off", "known", "required"] | None = None
 
 
 class PolicyFile(StrictModel):
@@ -254,7 +368,9 @@ class PolicyFile(StrictModel):
 
     version: Annotated[int, AfterValidator(_check_version), WithJsonSchema({"const": 1})]
     trust_domains: Items[TrustDomainName] = Field(min_length=1, max_length=MAX_TRUST_DOMAINS)
-    tools: Items[TagsEntry] = Field(default=(), max_length=MAX_RULES)
+    tools: Items[ToolsEntry] = Field(default=(), max_length=MAX_RULES)
+    screening: Items[ScreeningEntry] = Field(default=(), max_length=MAX_SCREENING_ENTRIES)
+    packs: Items[PackEntry] = Field(default=(), max_length=MAX_RULES)
     grants: Items[GrantEntry] = Field(default=(), max_length=MAX_RULES)
     denials: Items[DenialEntry] = Field(default=(), max_length=MAX_RULES)
 
@@ -265,86 +381,8 @@ def cross_check(document: Document, servers: frozenset[str] | None, *, has_audit
     `has_auditors`: whether the configuration names somebody who can read what is recorded in full; True where that is
     not known.  The document may have any shape: this is asked of a file that has been refused, too.
     """
-    rules = list(rules_of(document.value))
-    yield from _ids_used_twice(document, rules)
-    yield from _foreign_workloads(document, rules)
-    for path, rule in rules:
-        for step, words in faults_of(rule):
-            yield document.problem((*path, *step), words)
+    yield from file_faults.faults(document)
     if servers is not None:
-        yield from _unknown_servers(document, [*rules, *_entries(document.value, "tools")], servers)
+        yield from file_faults.unknown_servers(document, servers)
     if not has_auditors:
-        yield from _recordings_for_nobody(document, rules)
-
-
-def rules_of(value: YamlValue) -> Iterator[tuple[YamlPath, dict[str, YamlValue]]]:
-    """Where each rule of a document stands, and what it says; the document may have any shape."""
-    yield from _entries(value, "grants")
-    yield from _entries(value, "denials")
-
-
-def _entries(value: YamlValue, key: str) -> Iterator[tuple[YamlPath, dict[str, YamlValue]]]:
-    for index, entry in enumerate(_list(_dict(value).get(key))):
-        if isinstance(entry, dict):
-            yield (key, index), entry
-
-
-def _ids_used_twice(document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]]) -> Iterator[Problem]:
-    first: dict[str, YamlPath] = {}
-    for path, rule in rules:
-        name = rule.get("id")
-        if isinstance(name, str) and first.setdefault(name, path) is not path:
-            line = document.position_of((*first[name], "id"))[0]
-            yield document.problem((*path, "id"), f"id '{shown(name)}' is used twice; the first is in line {line}")
-
-
-def _foreign_workloads(document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]]) -> Iterator[Problem]:
-    listed = _dict(document.value).get("trust_domains")
-    if not isinstance(listed, list) or not listed:
-        return
-    for path, rule in rules:
-        for index, text in enumerate(_list(rule.get("workloads"))):
-            name = _trust_domain_of(text)
-            if name is not None and name not in listed:
-                near = did_you_mean(name, [entry for entry in listed if isinstance(entry, str)])
-                words = (
-                    f"workloads[{index}] is in trust domain '{shown(name)}', which trust_domains does not list{near}"
-                )
-                yield document.problem((*path, "workloads", index), words)
-
-
-def _unknown_servers(
-    document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]], servers: frozenset[str]
-) -> Iterator[Problem]:
-    for path, rule in rules:
-        name = rule.get("server")
-        if isinstance(name, str) and name not in servers:
-            near = did_you_mean(name, sorted(servers))
-            yield document.problem((*path, "server"), f"server '{shown(name)}' is not configured{near}")
-
-
-def _recordings_for_nobody(
-    document: Document, rules: Iterable[tuple[YamlPath, dict[str, YamlValue]]]
-) -> Iterator[Problem]:
-    # A call that nothing could be recorded of would have to be refused, each time.
-    for path, rule in rules:
-        if rule.get("record") == "full":
-            yield document.problem(
-                (*path, "record"),
-                "record: full needs somebody who can read it, and audit.recipients of callgate.yaml names nobody",
-            )
-
-
-def _trust_domain_of(text: YamlValue) -> str | None:
-    try:
-        return WorkloadPattern.parse(text).trust_domain if isinstance(text, str) else None
-    except PatternError:
-        return None
-
-
-def _dict(value: YamlValue) -> dict[str, YamlValue]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: YamlValue) -> list[YamlValue]:
-    return value if isinstance(value, list) else []
+        yield from file_faults.recordings_for_nobody(document)

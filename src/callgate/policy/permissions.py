@@ -8,6 +8,7 @@ from callgate.policy.compile import Policy
 from callgate.policy.coverage import shared_tools
 from callgate.policy.rule import Rule
 from callgate.policy.schedule import ScheduleState
+from callgate.policy.screens import Screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ServerPermissions:
     denials: tuple[Standing, ...]
     can_reach: bool
     expires: float | None
+    screens: tuple[Screen, ...] = ()
 
 
 def permissions_of(policy: Policy, caller: SpiffeId, now: float) -> tuple[ServerPermissions, ...]:
@@ -73,6 +75,7 @@ def _on(policy: Policy, server: str, caller: SpiffeId, now: float) -> ServerPerm
         denials,
         view.has_grants,
         view.expires,
+        tuple(screen for screen in policy.screening.entries if screen.server == server),
     )
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from callgate.policy.model import POLICY_LIMITS, rules_of
+from callgate.policy.file_faults import id_of, rules_of
+from callgate.policy.model import POLICY_LIMITS
 from callgate.policy.remarks import Check, Level, Remark
 from callgate.policy.rule import Rule
 from callgate.yaml_strict import Document, YamlPath, load
@@ -23,7 +24,7 @@ class Places:
         """Read the files again, (name, text) each: for deciding nobody needs to know where a pattern stands."""
         found = [load(text, name, POLICY_LIMITS) for name, text in files]
         documents = tuple(document for document in found if isinstance(document, Document))
-        rules = {str(rule.get("id")): (doc, path) for doc in documents for path, rule in rules_of(doc.value)}
+        rules = {str(id_of(rule)): (doc, path) for doc in documents for path, rule in rules_of(doc.value)}
         return cls(documents, MappingProxyType(rules))
 
     def remark(self, check: Check, rule: Rule, path: YamlPath, message: str, level: Level | None = None) -> Remark:

@@ -26,11 +26,25 @@ from callgate.wire.members import number_of, text_of
 
 # Refused while the call ran, by what others did before it, and not by a rule.
 LIMITS: Final = frozenset({Reason.RATE_LIMITED, Reason.TOO_MANY_CALLS, Reason.UPSTREAM_BREAKER_OPEN})
+# Allowed by policy, and refused for what the arguments or the tool are; a dry run is told so where it is decided.
+OF_INSPECTION: Final = frozenset(
+    {
+        Reason.ARGUMENTS_INVALID,
+        Reason.ARGUMENTS_DENIED,
+        Reason.TOOL_DRIFT,
+        Reason.SCHEMA_UNKNOWN,
+        Reason.SCHEMA_UNUSABLE,
+        Reason.DEFINITIONS_UNAVAILABLE,
+        Reason.SCREENING_FAILED,
+    }
+)
 BY_POLICY: Final = frozenset({Reason.DENIED, Reason.NO_GRANT})
 AFTER_POLICY: Final = frozenset(Stage) - {
     Stage.ACCEPT, Stage.AUTHENTICATE, Stage.READ, Stage.IDENTIFY, Stage.DECIDE,
 }  # fmt: skip
 _DECIDED: Final = f"{Stage.DECIDE}=ok"
+# What the record of a list that the gate asked for itself names as its rule, of kind "default" as no policy's rules are.
+OWN_LISTING: Final = "own-listing"
 # Of a user's groups, a record has so many.
 MAX_RECORDED_GROUPS: Final = 64
 # The digest of `{}`: of arguments that are not there, all is known.
@@ -83,16 +97,24 @@ class RecordedCall:
         return text_of(self.record, "policy")
 
 
+def is_own_listing(record: JsonObject) -> bool:
+    """Whether it is the gate that asked which tools there are, and nobody for whom there is a policy."""
+    rules = list_of(record.get("rules"))
+    return any(
+        isinstance(each, dict) and each.get("rule") == OWN_LISTING and each.get("kind") == "default" for each in rules
+    )
+
+
 def ruling_of(record: JsonObject) -> Ruling | None:
-    """What the policy said; None for a record that is no request."""
+    """What the policy said; None for a record that is no request of a workload's."""
     kind, reason, stage = (text_of(record, name) for name in ("kind", "reason", "stage"))
+    if kind not in {"intent", "absorbed", "refusal"} or is_own_listing(record):
+        return None
     if kind == "intent" or (kind == "absorbed" and reason == ""):
         return Ruling.ALLOWED
-    if kind not in {"refusal", "absorbed"}:
-        return None
     if _DECIDED in list_of(record.get("path")) or stage in AFTER_POLICY:
         return Ruling.ALLOWED
-    if reason == Reason.DRY_RUN:
+    if reason == Reason.DRY_RUN or reason in OF_INSPECTION:
         return Ruling.ALLOWED
     if stage == Stage.DECIDE and reason in LIMITS:
         return Ruling.LIMITED
@@ -121,7 +143,10 @@ def recorded_call(
         return None
     user, (not_before, not_after) = _user(record.get("user")), _bounds(record.get("svid"))
     is_call = method == "tools/call"
-    if arguments is None and record.get("args") == _NO_ARGUMENTS:
+    if record.get("masked_arguments"):
+        # What is on record is what was left of the arguments that the policy saw.
+        arguments = None
+    elif arguments is None and record.get("args") == _NO_ARGUMENTS:
         arguments = {}
     call = Call(
         caller=caller,

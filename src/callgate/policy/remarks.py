@@ -108,6 +108,14 @@ ARGUMENT_TYPE: Final = Check(
     "The condition asks of an argument what the tool's schema does not allow, so that it, or this part of it, never holds.",
     "Compare with a value of the type, and among the values, that the tool's inputSchema names.",
 )
+DECLARED_ARGUMENT: Final = Check(
+    "CG104",
+    "declared-argument",
+    Level.WARNING,
+    "`tools` declares as SQL or shell an argument that is not in the tool's schema, or that can be no text. What the tool "
+    "does take there is not read.",
+    "Write the argument's name as the tool's inputSchema has it, or its place as a JSON pointer.",
+)
 NEVER: Final = Check(
     "CG201",
     "condition-never",
@@ -207,6 +215,35 @@ DENIES_ALL: Final = Check(
     "The denial's condition reads an argument that a tool does not have. There it fails, and every call is denied.",
     "Name only tools that have the argument, or put has(args.name) && in front.",
 )
+UNDECLARED: Final = Check(
+    "CG216",
+    "undeclared-program",
+    Level.WARNING,
+    "The condition asks for `sql(...)` or `shell(...)` of an argument, or a pack looks at one, that `tools` does not "
+    "declare. The condition fails there, and the pack denies every call.",
+    "Declare the argument: `tools: [{server: db, tools: [query], sql: {query: postgres}}]`; or name fewer tools.",
+)
+UNMASKS_NOTHING: Final = Check(
+    "CG217",
+    "unmasks-nothing",
+    Level.WARNING,
+    "The grant unmasks what `screening` does not mask on these tools. What a grant masks itself stays masked.",
+    "Take it out of `unmask`, or write the name as `screening` has it.",
+)
+NEVER_UNMASKS: Final = Check(
+    "CG218",
+    "never-unmasks",
+    Level.WARNING,
+    "Another grant allows the same calls and does not unmask it. Only what every grant that applies unmasks is shown.",
+    "Let both grants unmask it, or take the tools out of the wider one.",
+)
+IDLE_ENTRY: Final = Check(
+    "CG219",
+    "idle-entry",
+    Level.WARNING,
+    "An entry of `screening` or `tools` is about a server that no rule is about.",
+    "Write the server as callgate.yaml and the rules do, or take the entry out.",
+)
 UNCOMPARED: Final = Check(
     "CG299",
     "not-compared",
@@ -224,6 +261,7 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
             UNKNOWN_TOOL,
             UNKNOWN_ARGUMENT,
             ARGUMENT_TYPE,
+            DECLARED_ARGUMENT,
             NEVER,
             ALWAYS,
             DEAD_GRANT,
@@ -238,6 +276,10 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
             REPEATED_PATTERN,
             UNKNOWN_ISSUER,
             DENIES_ALL,
+            UNDECLARED,
+            UNMASKS_NOTHING,
+            NEVER_UNMASKS,
+            IDLE_ENTRY,
             UNCOMPARED,
         )
     }

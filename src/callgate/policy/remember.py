@@ -5,7 +5,7 @@ from collections.abc import Callable
 from callgate.policy.compile import Policy
 from callgate.policy.decide import decide
 from callgate.policy.past import Past
-from callgate.policy.possible import HISTORY, reads_of
+from callgate.policy.possible import HISTORY, reads_of_rule
 from callgate.policy.recorded import AFTER_POLICY, BY_POLICY, RecordedCall, Ruling, caller_of, list_of, moment_of
 from callgate.policy.rule import Rule
 from callgate.trace import Stage
@@ -73,7 +73,7 @@ def _is_known(past: Past, rule: Rule, found: RecordedCall) -> bool:
         return False
     if rule.condition is None:
         return True
-    reads = reads_of(rule.condition.text)
+    reads = reads_of_rule(rule.condition)
     if not reads.variables.isdisjoint(found.unknown):
         return False
-    return HISTORY not in reads.variables or past.tells(found.call, reads.expression.questions)
+    return HISTORY not in reads.variables or past.tells(found.call, reads.questions)

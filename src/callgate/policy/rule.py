@@ -11,13 +11,14 @@ from typing import Final, Literal, TypeAlias
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.user import User
 from callgate.policy.call import Call
-from callgate.policy.condition import Condition, Truth
+from callgate.policy.condition import RuleCondition, Truth
 from callgate.policy.limit import Limit
 from callgate.policy.patterns import ToolPattern, WorkloadPattern
 from callgate.policy.record_level import RecordLevel
 from callgate.policy.schedule import Schedule
 from callgate.policy.tags import ToolTags
 from callgate.policy.templates import ScopeTemplate
+from callgate.screening.terms import MaskRule
 from callgate.trace import Finding
 
 RuleKind: TypeAlias = Literal["grant", "denial"]
@@ -51,7 +52,7 @@ class Rule:
     No `workloads`: a denial for all.  `line` is where it begins in `file`, counted from 1.  `other_workload` and
     `other_tool` are what is found when that does not match.  `is_settled`: workload, tool and time alone tell if it
     applies, whatever the call.  `reads_tool`: it asks for something of a tool that it names.  `fixed_scopes`: its scopes,
-    where no call has a part in them.
+    where no call has a part in them.  `unmask` are names of what is masked.
     """
 
     id: str
@@ -62,13 +63,16 @@ class Rule:
     exact_tools: frozenset[str]
     wild_tools: tuple[ToolPattern, ...]
     users: UsersMatch | None
-    condition: Condition | None
+    condition: RuleCondition | None
     schedule: Schedule | None
     shadow: bool
     scopes: tuple[ScopeTemplate, ...]
     ttl_s: int | None
     limit: Limit | None
     record: RecordLevel | None
+    mask: tuple[MaskRule, ...]
+    unmask: tuple[str, ...]
+    mask_arguments: tuple[MaskRule, ...]
     file: str
     line: int
     other_workload: Finding
@@ -99,6 +103,11 @@ class Rule:
     def asks_denials(self) -> bool:
         """Whether its condition asks how often the workload was denied."""
         return self.condition is not None and self.condition.reads_denials
+
+    @property
+    def reads_cel(self) -> bool:
+        """Whether something of what it asks has to be evaluated."""
+        return self.condition is not None and self.condition.cel is not None
 
     def names(self, pattern: str, workload: str) -> Finding:
         """What is found when it names caller and tool.  Written once for each pair: callers cannot make new ones up."""
@@ -140,8 +149,8 @@ class Rule:
             if verdict.truth is Truth.FAILED:
                 return self.finding(f"{named.why}; condition failed: {verdict.why}", matched=self.kind == "denial")
             if verdict.truth is Truth.FAILS_TO_HOLD:
-                return self.finding("its condition does not hold", matched=False)
-            named = self.finding(f"{named.why}; its condition holds", matched=True)
+                return self.finding(verdict.why or "its condition does not hold", matched=False)
+            named = self.finding(f"{named.why}; {verdict.why or 'its condition holds'}", matched=True)
         return named
 
     def filled_scopes(self, call: Call) -> tuple[str, ...] | Finding:

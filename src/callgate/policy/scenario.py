@@ -13,7 +13,7 @@ What a case says stands in the place of what the test says.  Everything that is 
 is not given is not.  Pure: it reads text and is given the policy.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self
 
@@ -25,7 +25,8 @@ from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.decide import tool_is_visible
 from callgate.policy.explain import Explanation, explain
-from callgate.policy.model import MAX_PATTERNS_IN_RULE, LimitEntry, Name, RuleId
+from callgate.policy.mask_entries import MAX_MASKS, ModeText, names_of
+from callgate.policy.model import MAX_PATTERNS_IN_RULE, LimitEntry, Name, RuleId, Unmasked
 from callgate.policy.moments import Moment
 from callgate.policy.record_level import RecordLevel
 from callgate.policy.situation import (
@@ -43,6 +44,7 @@ from callgate.policy.situation import (
     call_of,
     read_free,
 )
+from callgate.screening.terms import MaskRule
 from callgate.yaml_model import Items, Seconds, StrictModel, did_you_mean
 from callgate.yaml_strict import Document, Problem, YamlPath, shown
 
@@ -65,6 +67,8 @@ def _one_or_more(value: object) -> object:
 _REASONS: Final = WithJsonSchema({"type": "string", "enum": [str(reason) for reason in Reason]})
 Outcome = Literal["allow", "deny"]
 PolicyPath = Annotated[str, Field(min_length=1, max_length=4_096)]
+# By what is masked, or a group: how it is; `none`: it is not.
+ExpectedMasks = dict[Unmasked, ModeText | Literal["none"]]
 
 
 class ExpectEntry(StrictModel):
@@ -72,8 +76,9 @@ class ExpectEntry(StrictModel):
 
     `rules` are the ids of the grants that allow the call or of the denials that deny it, in any order; `scopes` are
     those that the grants write into the token, and `limits` those that the call counts for; whether they have room is
-    the running gate's to tell.  `record` is how much goes on record by the grants.  `visible` is whether a `tools/list` in the same situation shows the
-    tool.  `shadow` is what would be decided if rules in shadow were enforced.
+    the running gate's to tell.  `record` is how much goes on record by the grants.  `mask` and `mask_arguments` are what
+    is masked in answers and in arguments; what they do not name is not compared.  `visible` is whether a `tools/list` in
+    the same situation shows the tool.  `shadow` is what would be decided if rules in shadow were enforced.
     """
 
     decision: Outcome | None = None
@@ -83,6 +88,8 @@ class ExpectEntry(StrictModel):
     ttl_s: Seconds | None = Field(default=None, alias="ttl")
     limits: Items[LimitEntry] = Field(default=(), max_length=MAX_PATTERNS_IN_RULE)
     record: RecordLevel | None = None
+    mask: ExpectedMasks | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
+    mask_arguments: ExpectedMasks | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
     visible: bool | None = None
     shadow: Outcome | None = None
 
@@ -256,6 +263,21 @@ def _token_mismatches(expect: ExpectEntry, explanation: Explanation) -> Iterator
             yield Mismatch("limits", wanted, got)
     if expect.record is not None and (permit is None or expect.record != permit.record):
         yield Mismatch("record", expect.record, _NO_PERMIT if permit is None else permit.record or _NO_RECORD)
+    answers, arguments = (permit.screening.answers, permit.screening.arguments) if permit else (None, None)
+    yield from _mask_mismatches("mask", expect.mask, answers)
+    yield from _mask_mismatches("mask_arguments", expect.mask_arguments, arguments)
+
+
+def _mask_mismatches(
+    what: str, expected: Mapping[str, str] | None, masked: Iterable[MaskRule] | None
+) -> Iterator[Mismatch]:
+    """`masked`: None for a call that is denied."""
+    modes = {rule.name: str(rule.mode) for rule in masked or ()}
+    for said, mode in (expected or {}).items():
+        for name in sorted(names_of([said])):
+            got = _NO_PERMIT if masked is None else modes.get(name, "none")
+            if got != mode:
+                yield Mismatch(f"{what} of {name}", mode, got)
 
 
 def _limits(limits: Iterable[tuple[int, int]]) -> str:

@@ -25,10 +25,8 @@ def _lines(found: Suggestion, head: Iterable[str]) -> Iterator[str]:
     yield from (f"# {_printable(line)}" for line in head)
     yield "version: 1"
     yield from _entry("trust_domains", [*found.trust_domains], "")
-    if found.kept is not None and found.kept.tags:
-        yield ""
-        yield "tools:"
-        yield from (line for entry in found.kept.tags for line in _item(entry))
+    yield from _kept(found, "tools")
+    yield from _kept(found, "screening")
     shadow = found.kept.shadow if found.kept is not None else ()
     if found.grants or shadow:
         yield ""
@@ -39,10 +37,16 @@ def _lines(found: Suggestion, head: Iterable[str]) -> Iterator[str]:
     for entry in shadow:
         yield "  # in shadow: taken over as it is"
         yield from _item(entry)
-    if found.kept is not None and found.kept.denials:
+    yield from _kept(found, "denials")
+    yield from _kept(found, "packs")
+
+
+def _kept(found: Suggestion, key: str) -> Iterator[str]:
+    entries = found.kept.lists[key] if found.kept is not None else ()
+    if entries:
         yield ""
-        yield "denials:"
-        yield from (line for entry in found.kept.denials for line in _item(entry))
+        yield f"{key}:"
+        yield from (line for entry in entries for line in _item(entry))
 
 
 def _mapping(grant: Suggested) -> Mapping[str, YamlValue]:
@@ -79,7 +83,7 @@ def _flow(value: YamlValue) -> str:
         case list():
             return f"[{', '.join(map(_flow, value))}]"
         case dict():
-            return f"{{{', '.join(f'{key}: {_flow(inner)}' for key, inner in value.items())}}}"
+            return f"{{{', '.join(f'{_flow(key)}: {_flow(inner)}' for key, inner in value.items())}}}"
         case _:
             return _printable(orjson.dumps(value).decode())
 

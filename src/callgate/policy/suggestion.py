@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from callgate.identity.spiffe_id import SpiffeId
-from callgate.policy.model import DEFAULT_DENY, MAX_PATTERNS_IN_RULE, MORE_RULES, POLICY_LIMITS, rules_of
+from callgate.policy.file_faults import RULES, entries_of, id_of
+from callgate.policy.model import DEFAULT_DENY, MAX_PATTERNS_IN_RULE, MORE_RULES, POLICY_LIMITS
 from callgate.policy.patterns import WorkloadPattern
 from callgate.policy.usage import Subject, Usage, Use
 from callgate.yaml_strict import YamlValue, scan
@@ -28,6 +29,8 @@ Folded: TypeAlias = tuple[str, str, frozenset[str] | None, Uses]
 # As `callgate.policy.model` takes them.
 _MAX_ID: Final = 63
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._-]+")
+# Beside grants, in the order in which a file has them.
+KEPT: Final = ("tools", "screening", "denials", "packs")
 _NARROWED: Final = frozenset({"id", "workloads", "server", "tools"})
 
 
@@ -54,11 +57,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A policy as its files have it: grants by their ids, the rest in order."""
+    """A policy as its files have it: grants by their ids, the other lists in order, by their names in the file."""
 
     grants: Mapping[str, Mapping[str, YamlValue]]
-    denials: tuple[Mapping[str, YamlValue], ...]
-    tags: tuple[Mapping[str, YamlValue], ...]
+    lists: Mapping[str, tuple[Mapping[str, YamlValue], ...]]
 
     @property
     def shadow(self) -> tuple[Mapping[str, YamlValue], ...]:
@@ -68,7 +70,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A policy.  `kept`: grants in shadow, denials and tags of the policy given, taken over as they are."""
+    """A policy.  `kept`: grants in shadow and the other lists of the policy given, taken over as they are."""
 
     trust_domains: tuple[str, ...]
     grants: tuple[Suggested, ...]
@@ -79,19 +81,14 @@ class Suggestion:
 def written(files: Iterable[tuple[str, str]]) -> Written:
     """A policy that was read before, as its files (name, text) have it."""
     grants: dict[str, Mapping[str, YamlValue]] = {}
-    denials: list[Mapping[str, YamlValue]] = []
-    tags: list[Mapping[str, YamlValue]] = []
+    lists: dict[str, list[Mapping[str, YamlValue]]] = {key: [] for key in KEPT}
     for name, text in files:
         document, _ = scan(text, name, POLICY_LIMITS)
         value = document.value if document is not None else None
-        for (key, *_), rule in rules_of(value):
-            if key == "grants":
-                grants[str(rule.get("id"))] = rule
-            else:
-                denials.append(rule)
-        tools = value.get("tools") if isinstance(value, dict) else None
-        tags += [entry for entry in tools if isinstance(entry, dict)] if isinstance(tools, list) else []
-    return Written(grants, tuple(denials), tuple(tags))
+        grants |= {str(grant.get("id")): grant for _, grant in entries_of(value, "grants")}
+        for key, entries in lists.items():
+            entries += [entry for _, entry in entries_of(value, key)]
+    return Written(grants, {key: tuple(entries) for key, entries in lists.items()})
 
 
 def suggestion(usage: Usage, given: Written | None, *, fold: bool = False) -> Suggestion:
@@ -118,7 +115,7 @@ def _why(use: Use) -> str:
 
 def _narrowed(covered: Uses, given: Written, *, fold: bool) -> Iterator[Suggested]:
     """The grants of a policy, for those who used them and what they used."""
-    ids = Ids([*given.grants, *(str(denial.get("id")) for denial in given.denials)])
+    ids = Ids([*given.grants, *(str(id_of(rule)) for key in RULES for rule in given.lists.get(key, ()))])
     for name, grant in given.grants.items():
         uses = {subject: use for subject, use in covered.items() if name in use.grants}
         terms = {key: value for key, value in grant.items() if key not in _NARROWED}

@@ -40,7 +40,9 @@ def verdict(weights: Weights, way: Way) -> Verdict:
         return Verdict(DecisionOutcome.DENY, Reason.DENIED.value, _ids(denials))
     if not applying:
         return _NO_GRANT
-    return Verdict(DecisionOutcome.ALLOW, "", _ids(applying), joined([each.terms for each in applying]))
+    return Verdict(
+        DecisionOutcome.ALLOW, "", _ids(applying), joined([each.terms for each in applying]).on(weights.screening)
+    )
 
 
 def recorded_verdict(found: RecordedCall, ruling: Ruling, reason: str, policy: Policy | None) -> Verdict:
@@ -52,10 +54,17 @@ def recorded_verdict(found: RecordedCall, ruling: Ruling, reason: str, policy: P
         return _IMPLIED
     if not applied.is_complete or not applied.grants:
         return Verdict(DecisionOutcome.ALLOW, "", None)
-    rules = _named(policy, found, applied.grants) if policy is not None else ()
-    known = len(rules) == len(applied.grants)
-    terms = joined([terms_of(rule) for rule in rules]) if known else None
+    terms = _terms(policy, found) if policy is not None else None
     return Verdict(DecisionOutcome.ALLOW, "", tuple(sorted(applied.grants)), terms)
+
+
+def _terms(policy: Policy, found: RecordedCall) -> Terms | None:
+    """Those of the grants that a record names; None where the policy has not all of them."""
+    rules = _named(policy, found, found.applied.grants)
+    if len(rules) != len(found.applied.grants):
+        return None
+    screening = policy.screening.of_call(found.call.server, found.call.tool, (), ())
+    return joined([terms_of(rule) for rule in rules]).on(screening)
 
 
 def _ids(rules: list[Weighed]) -> tuple[str, ...]:

@@ -93,6 +93,10 @@ class ToolRules:
             self._kept.append(found)
         return found
 
+    def applies(self, naming: Naming, call: Call, tags: ToolTags) -> bool:
+        """Whether one of the rules that name caller and tool applies to `call`."""
+        return self._applied(naming, call, tags)[0].matched
+
     def _judged(self, call: Call, tags: ToolTags) -> Judged:
         applying: list[Finding] = []
         missed: list[Finding] = []
@@ -214,7 +218,7 @@ class View:
             self.uncounted + max(0, len(missed) - MAX_FINDINGS),
             any(each.rule.shadow for each in naming.values()),
             all(each.rule.is_settled for each in naming.values()),
-            _share(sum(each.rule.condition is not None for each in naming.values())),
+            _share(sum(each.rule.reads_cel for each in naming.values())),
         )
 
 

@@ -10,19 +10,21 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from callgate.policy.compile import Policy
-from callgate.policy.condition import Condition, Truth
+from callgate.policy.condition import RuleCondition, Truth
 from callgate.policy.decide import IMPLIED_METHODS
 from callgate.policy.past import Past
 from callgate.policy.patterns import TOOL_NAME
-from callgate.policy.possible import HISTORY, Reads, is_within_budget, possible_truths, reads_of
+from callgate.policy.possible import HISTORY, Reads, declared_in, is_within_budget, possible_truths, reads_of_rule
 from callgate.policy.recorded import RecordedCall
 from callgate.policy.rule import Rule, RuleKind
+from callgate.policy.screens import UNSCREENED
 from callgate.policy.terms import Terms, terms_of
+from callgate.screening.terms import Screening
 
 # What conditions come to for a workload and a tool, kept ready; callers can make up tools, and then it begins anew.
 _MAX_KEPT: Final = 65_536
 
-# (server, pattern of tools, tag)
+# (server, pattern of tools, tag), or (server, argument, what it is read as)
 TagTriple: TypeAlias = tuple[str, str, str]
 
 
@@ -31,7 +33,8 @@ class Hinge:
     """What a rule hangs on: whether a condition held, a scope could be written, the user was one of its users.
 
     `unknown`: the variables that it reads and that are not known.  `steps` is the condition's budget, 0 where it cannot
-    matter, and `tags` what the policy says of tools, where the condition reads it: with others it is another hinge.
+    matter, and `tags` what the policy says of tools and of their arguments, where the condition reads it: with others it
+    is another hinge.
     """
 
     text: str
@@ -64,12 +67,13 @@ class Weighed:
 class Weights:
     """The rules of a policy that apply to a call, or may.
 
-    `truths` has what each hinge may come to.  `is_fixed`: the same for every call of this method and tool by this
+    `truths` has what each hinge may come to, `screening` what the server's own screening of the tool is.  `is_fixed`: the same for every call of this method and tool by this
     workload.  `is_implied`: the method is one that any grant allows, and one is there.
     """
 
     rules: frozenset[Weighed] = frozenset()
     truths: Mapping[Hinge, Truths] = field(default_factory=dict)
+    screening: Screening = UNSCREENED
     is_fixed: bool = True
     is_implied: bool = False
 
@@ -103,7 +107,8 @@ class Scale:
         named = (each.rule for each in (*rules.denials, *rules.grants) if self._with_shadow or not each.rule.shadow)
         truths: dict[Hinge, Truths] = {}
         weighed = frozenset(self._weighed(named, found, rules.steps_each, truths))
-        return Weights(weighed, truths, rules.is_settled and not view.is_timed)
+        screening = self.policy.screening.of_call(call.server, call.tool, (), ())
+        return Weights(weighed, truths, screening, rules.is_settled and not view.is_timed)
 
     def _weighed(
         self, rules: Iterable[Rule], found: RecordedCall, steps: int, truths: dict[Hinge, Truths]
@@ -129,19 +134,20 @@ class Scale:
         condition = rule.condition
         if condition is None:
             return
-        reads = reads_of(condition.text)
+        reads = reads_of_rule(condition)
         unknown = reads.variables & found.unknown
-        if HISTORY in reads.variables and not self._past.tells(found.call, reads.expression.questions):
+        if HISTORY in reads.variables and not self._past.tells(found.call, reads.questions):
             unknown |= {HISTORY}
         possible = self._possible(condition, reads, found, unknown, steps)
         if possible.isdisjoint(APPLYING[rule.kind]):
             yield None
         elif not possible <= APPLYING[rule.kind]:
             cheap = is_within_budget(condition, found.call, self.policy.tags, unknown, steps)
-            yield Hinge(condition.text, unknown, 0 if cheap else steps, self._tags_in(reads, found)), possible
+            says = self._tags_in(reads, found) | self._declared_in(condition, reads, found)
+            yield Hinge(condition.text, unknown, 0 if cheap else steps, says), possible
 
     def _possible(
-        self, condition: Condition, reads: Reads, found: RecordedCall, unknown: frozenset[str], steps: int
+        self, condition: RuleCondition, reads: Reads, found: RecordedCall, unknown: frozenset[str], steps: int
     ) -> Truths:
         call, tags = found.call, self.policy.tags
         if not reads.is_fixed_without(unknown):
@@ -163,6 +169,13 @@ class Scale:
             return frozenset()
         tool, server = found.call.tool, found.call.server
         return frozenset((server, tool, tag) for tag in self.policy.tags.of(server, tool))
+
+    def _declared_in(self, condition: RuleCondition, reads: Reads, found: RecordedCall) -> frozenset[TagTriple]:
+        """What the policy says of the tool's arguments, as far as a condition asks."""
+        if not reads.asks_declared:
+            return frozenset()
+        server, tool = found.call.server, found.call.tool
+        return frozenset((server, *each) for each in declared_in(condition, server, tool, self.policy.tags))
 
 
 def hangs_on_groups(rule: Rule, found: RecordedCall) -> bool:
