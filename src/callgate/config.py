@@ -97,6 +97,7 @@ class ServerConfig(StrictModel):
     """One tool server.
 
     `identity` is the SPIFFE ID that its SVID must have; without it the server's certificate is checked by Web PKI.
+    `lock`: its lock file, relative to the folder of callgate.yaml.
     """
 
     url: ServerUrl
@@ -111,6 +112,7 @@ class ServerConfig(StrictModel):
     max_concurrent_per_workload: Count | None = None
     breaker: BreakerConfig = Field(default_factory=BreakerConfig)
     record: RecordLevel | None = None
+    lock: Text | None = None
 
     def limits(self) -> ServerLimits:
         """What `limits.admission.Admission` counts for this server."""

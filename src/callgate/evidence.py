@@ -1,6 +1,7 @@
 """What the gate puts on record of one call, and when: before it is forwarded, as it comes back, and at its end."""
 
 from base64 import urlsafe_b64decode
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Final
@@ -21,11 +22,14 @@ from callgate.audit.recording import MessageKind, Recording, request_line
 from callgate.audit.refused import RefusalKind
 from callgate.errors import Reason, Refusal
 from callgate.identity.trust import Peer
-from callgate.parts import Identified, Outbound, Parts, Recorded
+from callgate.parts import INLINE_BYTES, Identified, Outbound, Parts, Recorded
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.record_level import strongest
 from callgate.policy.recorded import MAX_RECORDED_GROUPS
+from callgate.policy.rule import Rule
+from callgate.screening.mask import Tally
+from callgate.screening.messages import screen_arguments
 from callgate.telemetry import names
 from callgate.tokens.claims import arguments_digest
 from callgate.tokens.mint import MintedToken
@@ -67,15 +71,21 @@ class Evidence:
             groups = list(call.user.groups[:MAX_RECORDED_GROUPS])
             said["user"] = {"issuer": call.user.issuer, "subject": call.user.subject, "groups": groups}
 
-    def refused(self, path: DecisionTrace, call: Call, policy: Policy) -> None:
-        """A call that policy refused: it is told of as one that was allowed."""
+    def refused(self, path: DecisionTrace, call: Call, policy: Policy, *, is_kept: bool = True) -> None:
+        """A call that policy or inspection refused: it is told of as one that was allowed.
+
+        `is_kept`: False where the very arguments are what it was refused for.
+        """
         if call.tool is None:
             return
         view = policy.view(call.caller, call.server, call.now)
-        naming = view.on(call.tool).grants
+        naming = [each.rule for each in view.on(call.tool).grants if not each.rule.shadow]
         # A tool that is not to be recorded is not when its call is refused, either.
-        said = strongest(each.rule.record for each in naming if not each.rule.shadow)
+        said = strongest(rule.record for rule in naming)
         path.evidence["record"] = level = said or self._parts.routes[call.server].record
+        if not is_kept or _holds_what_is_masked(call, policy, naming):
+            # A digest can be guessed where what it is of has few forms, as a card's number has.
+            path.evidence["record"] = level = "none"
         if level == "full" and not view.has_grants:
             # Who may do nothing here gets no room for what it sends, either.
             path.evidence["record"] = "digest"
@@ -112,8 +122,11 @@ class Evidence:
         path.intent = intent.seq
         return await self._log.receipt(intent)
 
-    async def refuse(self, path: DecisionTrace, request: Request | None, http: int, rpc: int) -> None:
-        """Make a refusal durable before it is told, unless there are too many of them."""
+    async def refuse(self, path: DecisionTrace, request: Request | None, http: int, rpc: int | None) -> None:
+        """Make a refusal durable before it is told, unless there are too many of them.
+
+        `rpc`: None where it is told as the result of a tool that failed.
+        """
         if path.intent is not None or path.is_on_record:
             return
         if not self._log.has_room(_refusal_kind(path)):
@@ -122,7 +135,8 @@ class Evidence:
         # Whoever goes away meanwhile leaves it to `close`.
         await self._keep_refused(path, request)
         path.is_on_record = True
-        refusal = self._log.refusal(refusal_fields(path, {"http": http, "rpc": rpc}))
+        answered = {"http": http} if rpc is None else {"http": http, "rpc": rpc}
+        refusal = self._log.refusal(refusal_fields(path, answered))
         path.refusal = refusal.seq
         await self._log.settled(refusal)
 
@@ -204,6 +218,17 @@ class Evidence:
             except OSError as error:
                 return Refusal(Reason.AUDIT_UNAVAILABLE, f"content: {error.strerror}")
         return Refusal(Reason.AUDIT_UNAVAILABLE, "content: slow")
+
+
+def _holds_what_is_masked(call: Call, policy: Policy, naming: Sequence[Rule]) -> bool:
+    """Whether the arguments hold what would not have gone to the tool either, had the call been allowed."""
+    given = call.arguments or {}
+    if call.size_bytes > INLINE_BYTES and not policy.screening.is_idle:
+        # To look at it would keep others waiting, for a call that is refused.
+        return True
+    screening = policy.screening.of_call(call.server, call.tool, tuple(rule.id for rule in naming), naming)
+    # What it would be masked by is of no matter: nothing of it is kept.
+    return screen_arguments(given, screening, b"", Tally()) is not given
 
 
 def _digested(body: bytes) -> dict[str, object]:

@@ -1,11 +1,11 @@
 """The path of one call: start reading here.
 
-    accept → authenticate → read → identify → decide → mint → record → forward → respond
+    accept → authenticate → read → identify → decide → inspect → mint → record → forward → screen → respond
 
 `Gateway.answer` is that line as code.  Each stage is a function whose output type the next one takes
-(`RawRequest → Request → Identified → Permit → Outbound → Recorded → Reply`), so leaving one out does not type-check; each leaves
-one `StageRecord`, and a refusal of any stage is answered in one place.  `accept` and the handshake stand in
-`callgate.service`.
+(`RawRequest → Request → Identified → Granted → Inspected → Outbound → Recorded → Reply`), so leaving one out does not
+type-check; each leaves one `StageRecord`, and a refusal of any stage is answered in one place.  `accept` and the
+handshake stand in `callgate.service`, `screen` in `callgate.relay`, where the answer comes in.
 """
 
 import logging
@@ -19,18 +19,35 @@ from callgate.errors import ANSWERS, Reason, Refusal, place_of
 from callgate.evidence import Evidence
 from callgate.identity.trust import Peer, X509Context, still_trusted
 from callgate.identity.user import User
+from callgate.inspection import inspect
 from callgate.limits.admission import Slot
 from callgate.net.connection import ClientLost, Connection
-from callgate.parts import Granted, Identified, Outbound, Parts, Recorded, Reply, Route
+from callgate.parts import Granted, Identified, Inspected, Outbound, Parts, Recorded, Reply, Route
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
-from callgate.policy.decide import Decision, DecisionOutcome, Permit, decide
-from callgate.refusals import error_body, headers_of, is_servers_fault, may_be_own_doing, refusal_status
+from callgate.policy.decide import Decision, DecisionOutcome, decide
+from callgate.refusals import (
+    error_body,
+    headers_of,
+    is_of_screening,
+    is_servers_fault,
+    is_tool_error,
+    may_be_kept,
+    may_be_own_doing,
+    refusal_status,
+)
 from callgate.relay import JSON, Relay
 from callgate.telemetry import names
 from callgate.tokens.claims import CannotMint, Issuer, Stamp
 from callgate.tokens.mint import MintedToken, mint
-from callgate.told import by_shadow_policy, by_shadow_rules, token_claims, what_was_said
+from callgate.told import (
+    by_shadow_policy,
+    by_shadow_rules,
+    found_in_answer,
+    found_in_arguments,
+    token_claims,
+    what_was_said,
+)
 from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
 from callgate.users.access_token import bearer_token
 from callgate.wire import mcp
@@ -133,13 +150,18 @@ class Gateway:
         identified = await self._identify(peer, request, path)
         if isinstance(identified, Refusal):
             return await self._refuse(identified, request, connection, path)
-        granted = self._decide(identified, path)
+        granted = await self._decide(identified, path)
         if isinstance(granted, Refusal):
             return await self._refuse(granted, request, connection, path)
         if granted.slot is None:
             return await self._respond(Reply(202, (), b""), connection, path)
         try:
-            outbound = self._mint(identified, granted, granted.slot, path)
+            inspected = await self._inspect(identified, granted, path)
+            if isinstance(inspected, Refusal):
+                return await self._refuse(inspected, request, connection, path)
+            # From here on there are no arguments but those that may go in.
+            request = inspected.identified.request
+            outbound = self._mint(inspected, granted, granted.slot, path)
             if isinstance(outbound, Refusal):
                 return await self._refuse(outbound, request, connection, path)
             recorded = await self._record(outbound, path)
@@ -249,7 +271,7 @@ class Gateway:
         max_age_s = self._parts.limits.session_max_age_s
         return self._parts.sealer.open(request.session_handle, peer.id, request.server, now, max_age_s)
 
-    def _decide(self, identified: Identified, path: DecisionTrace) -> Granted | Refusal:
+    async def _decide(self, identified: Identified, path: DecisionTrace) -> Granted | Refusal:
         """Which grants and denials apply, and is there room for what they allow?"""
         started = self._now_ns()
         call = identified.call
@@ -258,9 +280,13 @@ class Gateway:
         target = self._parts.routes[call.server].target
         decision = decide(policy, call, for_scoped_list=target.list_scopes == "granted")
         found = self._granted(policy, decision, identified)
+        if decision.permit is not None and isinstance(found, Refusal) and found.reason is Reason.DRY_RUN:
+            # What would be refused for its arguments is not told to be allowed.
+            tried = await inspect(self._parts, policy, identified, decision.permit)
+            found = tried if isinstance(tried, Refusal) else found
         self._remember(decision, found, call)
         if isinstance(found, Refusal):
-            self._evidence.refused(path, call, policy)
+            self._evidence.refused(path, call, policy, is_kept=may_be_kept(found))
         attributes = {
             names.POLICY_DIGEST: decision.policy_digest,
             **by_shadow_rules(decision),
@@ -311,26 +337,36 @@ class Gateway:
             _LOG.error("the policy in shadow failed: %s", place_of(fault))
             return {}
 
-    def _mint(self, identified: Identified, granted: Granted, slot: Slot, path: DecisionTrace) -> Outbound | Refusal:
+    async def _inspect(self, identified: Identified, granted: Granted, path: DecisionTrace) -> Inspected | Refusal:
+        """May these arguments go to this tool, as it is now?"""
+        started = self._now_ns()
+        found = await inspect(self._parts, granted.policy, identified, granted.permit)
+        if isinstance(found, Refusal):
+            self._evidence.refused(path, granted.permit.call, granted.policy, is_kept=may_be_kept(found))
+        self._note(path, Stage.INSPECT, started, found, found_in_arguments(found))
+        return found
+
+    def _mint(self, inspected: Inspected, granted: Granted, slot: Slot, path: DecisionTrace) -> Outbound | Refusal:
         """Which credential does this one call carry?"""
         started = self._now_ns()
         identity = self._parts.identity()
-        permit = granted.permit
-        found = self._minted(identified, permit, identity, path) if identity else Refusal(Reason.IDENTITY_UNAVAILABLE)
+        permit = inspected.permit
+        found = self._minted(inspected, identity, path) if identity else Refusal(Reason.IDENTITY_UNAVAILABLE)
         if isinstance(found, Refusal):
             self._evidence.refused(path, permit.call, granted.policy)
             self._note(path, Stage.MINT, started, found)
             return found
         token, binding = found
         self._note(path, Stage.MINT, started, token, token_claims(token))
-        return Outbound(identified, permit, token, binding, granted.policy, slot)
+        return Outbound(inspected, token, binding, granted.policy, slot)
 
     def _minted(
-        self, identified: Identified, permit: Permit, identity: X509Context, path: DecisionTrace
+        self, inspected: Inspected, identity: X509Context, path: DecisionTrace
     ) -> tuple[MintedToken, X509Context | None] | Refusal:
+        permit = inspected.permit
         route = self._parts.routes[permit.call.server]
         binding = route.upstream.binding()
-        message = identified.request.message
+        message = inspected.identified.request.message
         stamp = Stamp(
             now=self._now_ns() / 1e9,
             jti=self._parts.secret_bytes(16),
@@ -369,7 +405,7 @@ class Gateway:
             found = Refusal(Reason.INTERNAL)
             raise
         finally:
-            self._note(path, Stage.FORWARD, started, found, relay.attributes)
+            self._note_exchange(path, started, found, relay)
             await self._evidence.end(recorded, path)
             own_doing = may_be_own_doing(found)
             outbound.slot.release(failed=is_servers_fault(found), now=self._parts.clock.now(), own_doing=own_doing)
@@ -379,6 +415,15 @@ class Gateway:
             await self._end_stream(found, outbound.identified.request, connection, path)
         else:
             await self._refuse(found or Refusal(Reason.INTERNAL), outbound.identified.request, connection, path)
+
+    def _note_exchange(self, path: DecisionTrace, started_ns: int, found: Reply | Refusal | None, relay: Relay) -> None:
+        """How the exchange went, and what of the answer the agent may see."""
+        told = found_in_answer(relay.screen)
+        if isinstance(found, Refusal) and not is_of_screening(found):
+            self._note(path, Stage.FORWARD, started_ns, found, {**relay.attributes, **told})
+            return
+        self._note(path, Stage.FORWARD, started_ns, None, relay.attributes)
+        self._note(path, Stage.SCREEN, self._now_ns() - relay.screen.took_ns, found, told)
 
     async def _exchanged(self, relay: Relay, route: Route, connection: Connection) -> Reply | Refusal | None:
         if not connection.gone:
@@ -423,11 +468,12 @@ class Gateway:
             connection.http.close_after_response()
         status = refusal_status(refusal, request)
         headers = (JSON, *headers_of(status))
-        await self._evidence.refuse(path, request, status, answer.rpc_code)
+        as_result = is_tool_error(refusal, request)
+        await self._evidence.refuse(path, request, status, None if as_result else answer.rpc_code)
         await connection.reply(status, headers, error_body(refusal, request, path))
         attributes: dict[str, AttributeValue] = {
             names.HTTP_RESPONSE_STATUS_CODE: status,
-            names.RPC_RESPONSE_STATUS_CODE: str(answer.rpc_code),
+            **({} if as_result else {names.RPC_RESPONSE_STATUS_CODE: str(answer.rpc_code)}),
             **self._evidence.told(path),
         }
         self._note(path, Stage.RESPOND, started, None, attributes)

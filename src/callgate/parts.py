@@ -3,11 +3,15 @@
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+import trio
 
 from callgate.audit.activity import Activity
 from callgate.audit.content import ContentStore
 from callgate.audit.log import AuditLog, Receipt
 from callgate.audit.recording import Recording
+from callgate.drift_log import DriftLog
 from callgate.errors import Refusal
 from callgate.identity.trust import X509Context
 from callgate.identity.user import User
@@ -19,6 +23,9 @@ from callgate.policy.compile import Policy
 from callgate.policy.decide import Permit
 from callgate.policy.history import History
 from callgate.policy.record_level import RecordLevel
+from callgate.screening.definitions import Definition, Definitions
+from callgate.screening.mask import Tally
+from callgate.screening.pins import Lock
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
 from callgate.tokens.mint import MintedToken
@@ -27,6 +34,9 @@ from callgate.wire.json_strict import JsonLimits
 from callgate.wire.mcp import Request
 from callgate.wire.session import Session, SessionSealer
 
+# What most messages are shorter than, and what takes some 20 ms to look through where it is made to take long (every
+# character a find, or text that lies); what is longer is looked at beside the loop, where the others are served.
+INLINE_BYTES: Final = 4 * 1024
 # Verifies a user's token: (token, SHA-256 of the caller's leaf certificate, Unix seconds).
 VerifyUser = Callable[[str, bytes, float], Awaitable[User | Refusal]]
 
@@ -46,7 +56,8 @@ class Clock:
 class Route:
     """One tool server as the gate reaches it, and how long a call to it may take, in seconds.
 
-    `record`: how much of a call goes on record where no grant says.
+    `record`: how much of a call goes on record where no grant says.  `lock`: the tools that were approved; None where
+    any may be called.
     """
 
     upstream: Upstream
@@ -54,6 +65,7 @@ class Route:
     first_byte_s: float
     total_s: float
     record: RecordLevel
+    lock: Callable[[], Lock | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,9 @@ class Parts:
 
     `identity`, `policy` and `shadow_policy` are asked anew by every request.  `verify_user` is None where no issuers of
     users' tokens are configured: Authorization is then read by nobody.  `content` gives None where nobody could read what is
-    recorded in full.  `under` is told which policy is about to decide.
+    recorded in full.  `under` is told which policy is about to decide.  `listed` sees to it that the definitions of a
+    server's tools are known and fresh, and says why where it cannot.  `pseudonym_key`: 32 bytes, a secret.  `screeners`: how
+    many threads look through what is long.
     """
 
     issuer_url: str
@@ -85,6 +99,11 @@ class Parts:
     verify_user: VerifyUser | None
     history: History
     annotations: Annotations
+    definitions: Definitions
+    drifts: DriftLog
+    listed: Callable[[str], Awaitable[Refusal | None]]
+    pseudonym_key: bytes
+    screeners: trio.CapacityLimiter
     admission: Admission
     sealer: SessionSealer
     audit: AuditLog
@@ -122,15 +141,39 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Outbound:
-    """What is sent to the tool server for one permit: our own serialisation of what was decided on."""
+class Inspected:
+    """A call that may go in: as it was decided on, but for what was masked in its arguments.
+
+    `definition`: what the tool was when its arguments were held against it; None where that is not known, or was not
+    asked for.  `key`: what this workload's pseudonyms are made with.  `found`: what was found in the arguments.
+    """
 
     identified: Identified
     permit: Permit
+    definition: Definition | None
+    key: bytes
+    found: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What is sent to the tool server for one permit: our own serialisation of what was decided on."""
+
+    inspected: Inspected
     token: MintedToken
     identity: X509Context | None
     policy: Policy
     slot: Slot
+
+    @property
+    def identified(self) -> Identified:
+        """What is asked for, as it goes to the tool server."""
+        return self.inspected.identified
+
+    @property
+    def permit(self) -> Permit:
+        """What allows it."""
+        return self.inspected.permit
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ _AGAIN_S: Final = 5.0
 _MAX_UNKEPT: Final = 16
 # For what could not be kept before, at the end; as long as the log itself takes at most.
 _END_S: Final = 3.0
+_PSEUDONYMS: Final = b"callgate/pseudonyms/v1"
 _SILENT: Final = frozenset({LogEvent.OPENED, LogEvent.AVAILABLE})
 
 
@@ -64,6 +65,8 @@ class RecordKeeping:
         self._clock = clock
         key = load_key(folder / audit.key if audit.key else Path(Places(self._folder).key), audit.origin)
         self.vkey = key.vkey
+        # What masks tell values apart by: as stable as the log's own key, so that a restart changes no name.
+        self.pseudonym_key = key.derived(_PSEUDONYMS)
         self._anchors = Anchors([_place(folder, target) for target in audit.checkpoint_to], events)
         self._outage_since_ns = 0
         self.log = AuditLog(

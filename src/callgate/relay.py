@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import trio
 
+from callgate.answer_screen import AnswerScreen
 from callgate.audit.activity import session_id as named_session
 from callgate.audit.log import ForgedReceipt
 from callgate.errors import Reason, Refusal
@@ -16,7 +17,7 @@ from callgate.policy.decide import Listing
 from callgate.telemetry import names
 from callgate.trace import AttributeValue, DecisionTrace
 from callgate.wire import answers, mcp
-from callgate.wire.jsonrpc import RpcFailure, RpcRequest, RpcResult, ServerMessage, encode
+from callgate.wire.jsonrpc import RpcFailure, RpcNotification, RpcRequest, RpcResult, ServerMessage, encode
 from callgate.wire.session import NONCE_BYTES
 from callgate.wire.sse import COMMENT, SseComment, SseEvent, SseReader, encode_event
 
@@ -46,6 +47,7 @@ class Relay:
         self._request = recorded.outbound.identified.request
         self._connection = connection
         self._path = path
+        self.screen = AnswerScreen(parts, recorded.outbound.inspected)
         self.streaming = False
         self.answered = False
         self.attributes: dict[str, AttributeValue] = {}
@@ -103,9 +105,10 @@ class Relay:
             return Reply(202, (), b"") if status in {200, 202, 204} else Refusal(Reason.UPSTREAM_STATUS, str(status))
         if kind != "application/json":
             reason = Reason.UPSTREAM_MESSAGE if status == 200 else Reason.UPSTREAM_STATUS
-            return Refusal(reason, f"{status} {kind[:60]}")
+            # Not what type it says: a tool server says there what it likes.
+            return Refusal(reason, f"{status}, and no JSON")
         said = answers.read_answer(body, self._parts.limits.answer)
-        shown = said if isinstance(said, Refusal) else self._shown(said)
+        shown = said if isinstance(said, Refusal) else await self._shown(said, len(body))
         session = answers.read_session_id(session_id)
         if not isinstance(shown, RpcResult | RpcFailure) or isinstance(session, Refusal):
             return _first_refusal(shown, session)
@@ -168,7 +171,7 @@ class Relay:
             return False
         if isinstance(said, Refusal):
             return said
-        shown = self._shown(said)
+        shown = await self._shown(said, len(event.data))
         if shown is None or isinstance(shown, Refusal):
             return shown if shown is not None else False
         message = encode(shown)
@@ -187,28 +190,38 @@ class Relay:
             while isinstance(await exchange.next_piece(), bytes):
                 pass
 
-    def _shown(self, said: ServerMessage) -> ServerMessage | Refusal | None:
-        """What the agent may see of one message; None for one that is not passed on."""
+    async def _shown(self, said: ServerMessage, size_bytes: int) -> ServerMessage | Refusal | None:
+        """What the agent may see of one message, which was so long; None for one that is not passed on."""
         request = self._request.message
+        server = self._outbound.permit.call.server
+        if isinstance(said, RpcNotification) and said.method == "notifications/tools/list_changed":
+            self._parts.definitions.stale(server)
         verdict = answers.classify(said, self._request)
         if verdict is not answers.Verdict.PASS or not isinstance(request, RpcRequest):
             refused = verdict is answers.Verdict.REFUSE
             return Refusal(Reason.UPSTREAM_MESSAGE, "not a message for this request") if refused else None
-        if isinstance(said, RpcFailure):
-            self.attributes |= {names.ERROR_TYPE: str(said.code), names.RPC_RESPONSE_STATUS_CODE: str(said.code)}
-        if not isinstance(said, RpcResult):
-            return said
-        return self._shown_result(said)
+        shown = self._shown_result(said) if isinstance(said, RpcResult) else said
+        passed = shown if isinstance(shown, Refusal) else await self.screen.passed(shown, size_bytes)
+        if isinstance(passed, RpcResult) and passed is not shown:
+            # What nobody sees may have stood in a name: without it, that may be one of the protocol's, or of our own.
+            if answers.classify(passed, self._request) is not answers.Verdict.PASS:
+                return Refusal(Reason.UPSTREAM_MESSAGE, "not a message for this request")
+            passed = RpcResult(passed.id, answers.without_our_marks(passed.result))
+        if isinstance(passed, RpcFailure):
+            self.attributes |= {names.ERROR_TYPE: str(passed.code), names.RPC_RESPONSE_STATUS_CODE: str(passed.code)}
+        return passed
 
-    def _shown_result(self, said: RpcResult) -> RpcResult | Refusal:
+    def _shown_result(self, told: RpcResult) -> RpcResult | Refusal:
+        said = RpcResult(told.id, answers.without_our_marks(told.result))
         match self._request.message.method:
             case "tools/list":
                 policy, annotations = self._outbound.policy, self._parts.annotations
                 server = self._outbound.permit.call.server
                 annotations.learn(server, said.result.get("tools"))
+                self._parts.definitions.learn(server, said.result.get("tools"))
                 listing = Listing(policy, replace(self._outbound.permit.call, now=self._parts.clock.now()))
                 result, hidden = answers.filter_tools(
-                    said.result,
+                    self.screen.approved(said.result),
                     lambda tool: listing.shows(tool, annotations.of(server, tool)),
                     self._request.era,
                 )

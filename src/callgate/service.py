@@ -20,11 +20,14 @@ from callgate.addresses import Address
 from callgate.audit.activity import Activity
 from callgate.audit.log import AuditLog
 from callgate.config import Config, ServerConfig
+from callgate.drift_log import DriftLog
 from callgate.errors import GatewayError, Reason, Refusal, place_of
+from callgate.evidence import Evidence
 from callgate.gateway import Gateway, Visit
 from callgate.identity.source import SourceEvent, X509Source
 from callgate.identity.trust import Peer, X509Context, verify_peer
 from callgate.limits.admission import Admission
+from callgate.lock_files import LockSource
 from callgate.net.admin import AdminSite, Readiness
 from callgate.net.connection import Connection, ConnectionLimits
 from callgate.net.handshakes import Handshakes
@@ -38,6 +41,7 @@ from callgate.policy.compile import Policy
 from callgate.policy.history import History
 from callgate.policy_source import PolicySource, in_force
 from callgate.record_keeping import RecordKeeping
+from callgate.screening.definitions import Definitions
 from callgate.telemetry import names
 from callgate.telemetry.log_events import CheckpointEvents
 from callgate.tokens.claims import TokenTarget
@@ -50,6 +54,7 @@ from callgate.tokens.metadata import (
     jwks,
     openid_configuration,
 )
+from callgate.tool_listing import ToolListing
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
 from callgate.users.issuers import UserVerifier
 from callgate.users.key_source import KeysEvent
@@ -67,6 +72,8 @@ _ADMIN_IDLE_S = 5.0
 REFUSED_S = 1.0
 # Reading and digesting so many takes some 30 ms of everybody's time, and no tool's arguments come near it.
 _MAX_REQUEST_VALUES = 20_000
+# They share the interpreter with the loop: more of them would only take more of it.
+_SCREENERS = 2
 Welcome = Callable[[socket.socket, Address], Awaitable[None]]
 
 
@@ -100,7 +107,8 @@ class Service:
 
         `folder` is where relative paths of the configuration begin; None: where the process runs.  `events` sends
         checkpoints to a collector.  Raises UnusableAuthorities
-        where a `ca_file` cannot be used, and CannotOpenLog where the log has no key.
+        where a `ca_file` cannot be used, CannotOpenLog where the log has no key, and BadLock for a lock file that cannot
+        be used.
         """
         self._config = config
         self._policy = in_force(policy)
@@ -112,8 +120,16 @@ class Service:
         self._source = X509Source(config.workload_api, hint=config.svid_hint, on_event=_log_identity)
         self._key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
         self._records = RecordKeeping(config, folder or Path(), self._clock, events)
+        self._locks = {
+            name: LockSource((folder or Path()) / server.lock, name)
+            for name, server in config.servers.items()
+            if server.lock is not None
+        }
         self._routes = {name: self._route(name, server) for name, server in config.servers.items()}
-        self._gateway = Gateway(self._parts(record))
+        self._definitions, self._drifts = Definitions(), DriftLog()
+        parts = self._parts(record)
+        self._gateway = Gateway(parts)
+        self._listing = ToolListing(parts, Evidence(parts))
         self._stopping = trio.Event()
         self._tls: tuple[X509Context, ssl.SSLContext] | None = None
         self._public_tls: tuple[X509Context, ssl.SSLContext] | None = None
@@ -164,6 +180,7 @@ class Service:
         records = self._records.state
         missing += records.missing
         notes = records.notes + tuple(source.note for source in self._policy_sources if source.problem)
+        notes += tuple(lock.problem for lock in self._locks.values() if lock.problem)
         problems = self._users.problems if self._users else {}
         notes += tuple(f"keys of {issuer}: {problem}" for issuer, problem in problems.items())
         return Readiness(tuple(missing), notes)
@@ -198,6 +215,8 @@ class Service:
                     background.start_soon(self._users.run)
                 for policy_source in self._policy_sources:
                     background.start_soon(policy_source.run)
+                for name, lock in self._locks.items():
+                    background.start_soon(lock.run, partial(self._approved_anew, name))
                 background.start_soon(admin.serve, background, partial(self._guarded, self._welcome_anyone))
                 task_status.started(Addresses(agents.address, admin.address))
                 await self._serve_agents(agents)
@@ -207,6 +226,11 @@ class Service:
             admin.close()
             for route in self._routes.values():
                 route.upstream.close()
+
+    def _approved_anew(self, server: str) -> None:
+        """Another lock file is in force: what was approved may be what the server says only since a moment ago."""
+        self._definitions.stale(server)
+        self._drifts.forget(server)
 
     def _start_told(self) -> Mapping[str, object]:
         """What the record of the gate's start says."""
@@ -393,6 +417,7 @@ class Service:
             first_byte_s=server.timeouts.first_byte_s,
             total_s=server.timeouts.total_s,
             record=self._config.record_level(name),
+            lock=self._locks[name].current if name in self._locks else lambda: None,
         )
 
     def _parts(self, record: Callable[[DecisionTrace], None]) -> Parts:
@@ -407,6 +432,11 @@ class Service:
             verify_user=self._users.verify if self._users else None,
             history=History(),
             annotations=Annotations(),
+            definitions=self._definitions,
+            drifts=self._drifts,
+            listed=lambda server: self._listing.listed(server),  # noqa: PLW0108  # which is made with these parts
+            pseudonym_key=self._records.pseudonym_key,
+            screeners=trio.CapacityLimiter(_SCREENERS),
             admission=Admission({name: server.limits() for name, server in self._config.servers.items()}),
             sealer=SessionSealer(os.urandom(32)),
             audit=self._records.log,

@@ -1,5 +1,10 @@
 """What a trace tells of what passed: names and bounded values, and never an argument or a credential."""
 
+from collections.abc import Mapping
+
+from callgate.answer_screen import AnswerScreen
+from callgate.errors import Refusal
+from callgate.parts import Inspected
 from callgate.policy.decide import Decision
 from callgate.telemetry import names
 from callgate.tokens.mint import MintedToken
@@ -57,3 +62,31 @@ def token_claims(token: MintedToken) -> dict[str, AttributeValue]:
         names.CLAIM_BOUND: "cnf" in claims,
     }
     return told | {names.CLAIM_ACT: str(act["sub"])} if isinstance(act, dict) else told
+
+
+def found_in_arguments(found: Inspected | Refusal) -> dict[str, AttributeValue]:
+    """What was masked in the arguments, by name; and what the tool was."""
+    if isinstance(found, Refusal):
+        return {}
+    told: dict[str, AttributeValue] = {}
+    if found.found.counts:
+        told[names.MASKED_ARGUMENTS] = counted(found.found.counts)
+    return told if found.definition is None else {**told, names.TOOL_DIGEST: found.definition.digest}
+
+
+def found_in_answer(screen: AnswerScreen) -> dict[str, AttributeValue]:
+    """What was masked in what the tool server said, what of it deceives, and which tools are not what was approved."""
+    tally = screen.found
+    told: dict[str, AttributeValue] = {}
+    if tally.counts:
+        told[names.MASKED] = counted(tally.counts)
+    if tally.deceptive:
+        told[names.DECEPTIVE] = counted(tally.deceptive)
+    if screen.drifted:
+        told[names.TOOLS_DRIFTED] = tuple(screen.drifted)
+    return told
+
+
+def counted(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """`name=count`, the same order each time."""
+    return tuple([f"{name}={counts[name]}" for name in sorted(counts) if counts[name]])

@@ -27,10 +27,15 @@ class NotAToolList(ValueError):  # noqa: N818  # says what the input is
 
 def read_tool_list(data: bytes) -> ToolList:
     """The tools of a list.  Raises NotAToolList."""
+    return tools_of(read_listed(data))
+
+
+def read_listed(data: bytes) -> JsonValue:
+    """The list's own array as it stands there, or whatever stands in its place.  Raises NotAToolList."""
     found = loads(data, _LIMITS)
     if isinstance(found, Refusal):
         raise NotAToolList(f"is not JSON that can be taken: {found.detail or found.reason.value}")
-    return tools_of(_listed(found))
+    return _listed(found)
 
 
 def tools_of(listed: JsonValue) -> ToolList:

@@ -20,9 +20,11 @@ class Stage(StrEnum):
     READ = "read"
     IDENTIFY = "identify"
     DECIDE = "decide"
+    INSPECT = "inspect"
     MINT = "mint"
     RECORD = "record"
     FORWARD = "forward"
+    SCREEN = "screen"
     RESPOND = "respond"
 
 
@@ -35,7 +37,7 @@ class Outcome(StrEnum):
 
 
 # To name a member of an enumeration takes 0.1 µs, which is much within a loop that every call runs through.
-_DECIDE, _OK = Stage.DECIDE, Outcome.OK
+_DECIDE, _INSPECT, _OK = Stage.DECIDE, Stage.INSPECT, Outcome.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,17 @@ class DecisionTrace:
 
     @property
     def decision(self) -> str:
-        """`allow` once `decide` let the call through, else `deny`: a call that never got there is denied, too."""
+        """`allow` once `decide` let the call through and `inspect` did not stop it, else `deny`.
+
+        A call that never got there is denied, too.
+        """
+        decision = "deny"
         for record in self.records:
             if record.stage is _DECIDE and record.outcome is _OK:
-                return "allow"
-        return "deny"
+                decision = "allow"
+            elif record.stage is _INSPECT and record.outcome is not _OK:
+                return "deny"
+        return decision
 
     @property
     def reason(self) -> str:

@@ -680,7 +680,7 @@ async def test_ten_thousand_made_up_tool_names_do_not_make_the_gate_grow(tmp_pat
         # What each of those calls passed through, without the way there.
         (billing,) = [caller for caller in parts.history._pasts if "billing" in caller.path]
 
-        def flood(letter: str, count: int) -> None:
+        async def flood(letter: str, count: int) -> None:
             for number in range(count):
                 tool = f"{letter}{number}"
                 call = Call(
@@ -694,12 +694,12 @@ async def test_ten_thousand_made_up_tool_names_do_not_make_the_gate_grow(tmp_pat
                 )
                 asked = Request("ledger", Era.MODERN, MODERN, RpcRequest(1, "tools/call", {}), tool, {"n": 1})
                 path = gateway.begin(StageRecord(Stage.ACCEPT, Outcome.OK, 0, 0))
-                granted = gateway._decide(Identified(asked, call, None), path)
+                granted = await gateway._decide(Identified(asked, call, None), path)
                 if isinstance(granted, Granted) and granted.slot is not None:
                     granted.slot.release(failed=False, now=call.now)
 
-        flood("l", 300)
-        flood("t", MADE_UP)
+        await flood("l", 300)
+        await flood("t", MADE_UP)
         past = parts.history._pasts[billing]
         assert len(past.pairs) == parts.history.bounds.pairs == 256
         assert len(past.denials.kept) <= parts.history.bounds.times

@@ -37,9 +37,11 @@ SERVED = (
     "read=ok",
     "identify=ok",
     "decide=ok",
+    "inspect=ok",
     "mint=ok",
     "record=ok",
     "forward=ok",
+    "screen=ok",
     "respond=ok",
 )
 

@@ -20,6 +20,7 @@ from callgate.dev.workload_api import DevWorkloadApi
 
 TESTS = Path(__file__).parent.parent
 DECISIONS = Path(__file__).with_name("decisions.py")
+SCREENING = Path(__file__).with_name("screening.py")
 TICKS_S = os.sysconf("SC_CLK_TCK")
 POLICY = """
 version: 1
@@ -146,7 +147,8 @@ def main() -> None:
         gate.end()
         report_stages(gate.said())
     sys.stdout.flush()
-    subprocess.run([sys.executable, str(DECISIONS)], check=True)
+    for part in (DECISIONS, SCREENING):
+        subprocess.run([sys.executable, str(part)], check=True)
 
 
 def report_record(recorded: list[Round], bare: list[Round]) -> None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from callgate.dev.workload_api import DevWorkloadApi
 from callgate.telemetry import names
+from callgate.trace import Stage
 from support.gate import WORKLOADS, WallClock, authority_of, config_of, context_of, policy_of, starting_gate
 from support.pki import LEAF_FAULTS, Authority, Issued, Profile, workload
 from support.raw_agent import RawAgent, modern_call
@@ -92,7 +93,8 @@ async def test_the_workload_that_is_meant_is_called_and_named_in_the_trace(tmp_p
     async with scene(api, server_context(leaf, tmp_path, api)) as at, at.agent() as agent:
         assert (await agent.ask(FIRST)).message["result"] == OK
         (trace,) = await at.gate.traces_when(1)
-        assert trace.records[-2].attributes[names.SERVER_SPIFFE_ID] == LEDGER
+        (forward,) = [record for record in trace.records if record.stage is Stage.FORWARD]
+        assert forward.attributes[names.SERVER_SPIFFE_ID] == LEDGER
 
 
 async def test_a_tool_server_of_another_trust_domain_is_checked_by_that_domains_bundle(

@@ -83,7 +83,7 @@ async def test_an_intent_says_who_called_what_under_which_rules_with_which_token
     assert mono * 1e6 <= intent["mono_us"] <= mono_ended * 1e6
     assert server_span["callgate.audit.sequence"] == intent["seq"]
     assert intent["path"] == [
-        f"{stage}=ok" for stage in ("accept", "authenticate", "read", "identify", "decide", "mint")
+        f"{stage}=ok" for stage in ("accept", "authenticate", "read", "identify", "decide", "inspect", "mint")
     ]
 
 

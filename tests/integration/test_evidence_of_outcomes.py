@@ -60,7 +60,7 @@ async def test_an_answer_is_told_with_its_digest_and_how_long_it_took(tmp_path: 
     assert (outcome["status"], outcome["reason"], outcome["http"]) == ("answered", "", 200)
     assert outcome["answer"] == digest_of(answer.body)
     assert 200_000 <= outcome["took_us"] <= most_us
-    assert outcome["path"] == ["record=ok", "forward=ok", "respond=ok"]
+    assert outcome["path"] == ["record=ok", "forward=ok", "screen=ok", "respond=ok"]
 
 
 async def test_an_answer_as_a_stream_is_told_event_by_event(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ async def test_show_tells_each_request_of_a_session_with_its_path_rules_and_end(
         text = await at.callgate("session", "show", intent["session"][:6])
     allowed, denied = story["steps"]
     assert (allowed["verdict"], allowed["status"]) == ("allow", "answered")
-    assert [step["stage"] for step in allowed["path"]][-3:] == ["record", "forward", "respond"]
+    assert [step["stage"] for step in allowed["path"]][-4:] == ["record", "forward", "screen", "respond"]
     assert allowed["record"]["args"] == sha256(rfc8785.dumps(arguments)).hexdigest()  # type: ignore[arg-type]
     assert (denied["verdict"], denied["reason"]) == ("deny", "denied")
     assert denied["record"]["decision"] == data["decision_id"]

@@ -71,7 +71,7 @@ denials:
 """
 DIGEST = f"sha256:{sha256(POLICY.encode()).hexdigest()}"
 PASSED = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok")
-ALLOWED_PATH = (*PASSED, "decide=ok", "mint=ok", "record=ok", "forward=ok", "respond=ok")
+ALLOWED_PATH = (*PASSED, "decide=ok", "inspect=ok", "mint=ok", "record=ok", "forward=ok", "screen=ok", "respond=ok")
 BOTH_ERAS = pytest.mark.parametrize("mode", [LEGACY, MODERN])
 INVOICE = Told("INV-1: open")
 Spans = Sequence[ReceivedSpan]

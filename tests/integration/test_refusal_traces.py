@@ -117,7 +117,7 @@ async def test_a_call_that_no_token_can_be_made_for_is_a_trace(tmp_path: Path) -
     async with watched(tmp_path, policy=policy) as at:
         async with at.agent() as agent:
             assert await told(agent, modern_call("get_invoice")) == (503, "mint_failed")
-        path = (*PASSED, "decide=ok", "mint=refused:mint_failed", "respond=ok")
+        path = (*PASSED, "decide=ok", "inspect=ok", "mint=refused:mint_failed", "respond=ok")
         spans = await assert_refused(at, CALL, path, error__type="-31503", http__response__status_code=503)
         assert at.upstream.connections == 0
     assert child(spans, "mint", "INTERNAL").is_error
@@ -130,7 +130,15 @@ async def test_a_tool_server_that_hangs_up_is_a_trace_whose_client_span_is_an_er
     async with watched(tmp_path, hang_up) as at:
         async with at.agent() as agent:
             assert await told(agent, modern_call("get_invoice")) == (200, "upstream_closed")
-        path = (*PASSED, "decide=ok", "mint=ok", "record=ok", "forward=failed:upstream_closed", "respond=ok")
+        path = (
+            *PASSED,
+            "decide=ok",
+            "inspect=ok",
+            "mint=ok",
+            "record=ok",
+            "forward=failed:upstream_closed",
+            "respond=ok",
+        )
         spans = await assert_refused(at, CALL, path, error__type="-31502", callgate__decision="allow")
     client = child(spans, CALL, "CLIENT")
     assert (client.is_error, client.attributes["error.type"]) == (True, "upstream_closed")
@@ -150,6 +158,7 @@ async def test_an_agent_that_goes_away_is_a_trace(tmp_path: Path) -> None:
         path = (
             *PASSED,
             "decide=ok",
+            "inspect=ok",
             "mint=ok",
             "record=ok",
             "forward=failed:client_gone",
@@ -165,7 +174,7 @@ async def test_a_tools_own_error_is_the_calls_error_and_no_refusal(tmp_path: Pat
     async with watched(tmp_path, fail) as at:
         async with at.agent() as agent:
             assert (await agent.ask(modern_call("get_invoice"))).status == 200
-        path = (*PASSED, "decide=ok", "mint=ok", "record=ok", "forward=ok", "respond=ok")
+        path = (*PASSED, "decide=ok", "inspect=ok", "mint=ok", "record=ok", "forward=ok", "screen=ok", "respond=ok")
         spans = await assert_refused(at, CALL, path, error__type="tool_error", callgate__decision="allow")
     assert "callgate.reason" not in spans[0].attributes
     assert child(spans, CALL, "CLIENT").attributes["error.type"] == "tool_error"

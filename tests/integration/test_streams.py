@@ -14,7 +14,7 @@ from support.raw_agent import RawConnection, modern
 from support.tool_faults import OK, SECOND, Scene, first, scene
 from support.upstream import Asked, Reply, Script, said
 
-PASSED = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok", "record=ok")
+PASSED = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "inspect=ok", "mint=ok", "record=ok")
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -128,7 +128,7 @@ async def test_an_agent_that_hangs_up_once_it_has_its_answer_was_answered(tmp_pa
             if abrupt:
                 # RST in place of FIN.
                 agent.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        assert await at.path() == (*PASSED, "forward=ok", "respond=ok")
+        assert await at.path() == (*PASSED, "forward=ok", "screen=ok", "respond=ok")
 
 
 # A tool server that does not keep to the rules.
@@ -260,7 +260,7 @@ async def test_an_agent_that_reads_nothing_holds_up_the_tool_server_and_costs_th
                 assert message is not None
                 assert message["params"]["progress"] == number
             assert [message["result"] for message in await stream.rest()] == [OK]
-        assert await at.path() == (*PASSED, "forward=ok", "respond=ok")
+        assert await at.path() == (*PASSED, "forward=ok", "screen=ok", "respond=ok")
 
 
 async def test_an_agent_that_reads_nothing_for_too_long_is_cut_off(tmp_path: Path) -> None:

@@ -58,7 +58,16 @@ async def test_an_allowed_call_is_one_trace_from_server_through_decision_and_tok
         "tls.protocol.version": "1.3",
         "callgate.workload.spiffe_id": "spiffe://acme.test/ns/billing/sa/refund-agent",
         "callgate.decision": "allow",
-        "callgate.decision.path": (*PASSED, "decide=ok", "mint=ok", "record=ok", "forward=ok", "respond=ok"),
+        "callgate.decision.path": (
+            *PASSED,
+            "decide=ok",
+            "inspect=ok",
+            "mint=ok",
+            "record=ok",
+            "forward=ok",
+            "screen=ok",
+            "respond=ok",
+        ),
     }
     assert expected.items() <= server.attributes.items()
     assert "error.type" not in server.attributes

@@ -41,7 +41,7 @@ telemetry: {{otlp: "{otlp}"}}
 """
 
 _READ = ("accept=ok", "authenticate=ok", "read=ok", "identify=ok")
-ALLOWED = (*_READ, "decide=ok", "mint=ok", "record=ok", "forward=ok", "respond=ok")
+ALLOWED = (*_READ, "decide=ok", "inspect=ok", "mint=ok", "record=ok", "forward=ok", "screen=ok", "respond=ok")
 """The decision path of a call that came through."""
 
 StepSpec = tuple[str, Mapping[str, object]] | None

@@ -98,7 +98,7 @@ class MadeLog:
             "exp": self.now_ns // 10**9 + 20,
             "scope": f"tool:{request.get('tool')}",
         }
-        path = [f"{stage}=ok" for stage in ("accept", "authenticate", "read", "identify", "decide", "mint")]
+        path = [f"{stage}=ok" for stage in ("accept", "authenticate", "read", "identify", "decide", "inspect", "mint")]
         intent = {**request, "reason": "", "rules": [rule], "path": path, "token": token, "record": "digest"}
         place = self.add(Kind.INTENT, **intent)
         if not orphan:
@@ -119,7 +119,7 @@ class MadeLog:
             took_us=1500,
             answer=answer,
             http=200,
-            path=["record=ok", "forward=ok", "respond=ok"],
+            path=["record=ok", "forward=ok", "screen=ok", "respond=ok"],
             **more,
         )
 

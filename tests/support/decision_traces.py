@@ -47,6 +47,7 @@ _DETAILS: dict[Stage, dict[str, AttributeValue]] = {
         names.SERVER: "ledger",
     },
     Stage.DECIDE: {names.POLICY_DIGEST: "sha256:5b1c"},
+    Stage.INSPECT: {names.MASKED_ARGUMENTS: ("card=1",)},
     Stage.MINT: {
         names.CLAIM_AUD: "https://ledger.acme.test/mcp",
         names.CLAIM_SUB: AGENT,
@@ -67,6 +68,7 @@ _DETAILS: dict[Stage, dict[str, AttributeValue]] = {
         names.SERVER_SPIFFE_ID: "spiffe://acme.test/tools/ledger",
         names.HTTP_RESPONSE_STATUS_CODE: 200,
     },
+    Stage.SCREEN: {names.MASKED: ("email=2",)},
     Stage.RESPOND: {names.HTTP_RESPONSE_STATUS_CODE: 200},
 }
 _TOOK_US = {Stage.ACCEPT: 1900, Stage.MINT: 61, Stage.FORWARD: 5200}

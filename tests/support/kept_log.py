@@ -96,7 +96,7 @@ def outcome_of(decision: str) -> Mapping[str, object]:
         "status": "answered",
         "reason": "",
         "took_us": 1,
-        "path": ["record=ok", "forward=ok", "respond=ok"],
+        "path": ["record=ok", "forward=ok", "screen=ok", "respond=ok"],
     }
 
 

@@ -62,12 +62,14 @@ class ToldSession:
         request = self.log.request(tool=tool, session=SESSION)
         rule = {"rule": "billing", "kind": "grant", "matched": True, "why": f"tool matches {tool}"}
         said = {"record": "full", "request": {"sha256": "cd" * 32, "bytes": 300, "object": kept}, "reason": ""}
-        path = [f"{stage}=ok" for stage in ("accept", "authenticate", "read", "identify", "decide", "mint")]
+        path = [f"{stage}=ok" for stage in ("accept", "authenticate", "read", "identify", "decide", "inspect", "mint")]
         place = self.log.add(Kind.INTENT, **request, **said, rules=[rule], path=path)
         self.log.now_ns += took_us * 1000
         ended = {"status": status, "reason": "", "took_us": took_us, "answer": answer, "http": 200}
         ids = {"decision": request["decision"], "trace": request["trace"]}
-        self.log.add(Kind.OUTCOME, intent=place, **ids, **ended, path=["record=ok", "forward=ok", "respond=ok"])
+        self.log.add(
+            Kind.OUTCOME, intent=place, **ids, **ended, path=["record=ok", "forward=ok", "screen=ok", "respond=ok"]
+        )
 
     def write(self) -> Path:
         """Write the log; returns its folder."""

@@ -87,4 +87,4 @@ async def assert_failed(at: Scene, agent: RawConnection, reason: str) -> None:
     assert [asked.message["id"] for asked in at.upstream.requests] == [1, 2]
     failed, well = await at.gate.traces_when(2)
     assert failed.path[-2:] == (f"forward=failed:{reason}", "respond=ok")
-    assert well.path[-2:] == ("forward=ok", "respond=ok")
+    assert well.path[-3:] == ("forward=ok", "screen=ok", "respond=ok")

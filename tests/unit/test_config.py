@@ -375,3 +375,13 @@ def test_quickstart_is_a_good_configuration() -> None:
     path = Path(__file__).parents[2] / "examples" / "quickstart" / "callgate.yaml"
 
     assert list(read(path.read_text()).servers) == ["ledger"]
+
+
+def test_a_servers_lock_file_is_named_beside_its_url() -> None:
+    config = read(changed("    token:", "    lock: pins/ledger.lock.json\n    token:"))
+
+    assert config.servers["ledger"].lock == "pins/ledger.lock.json"
+
+
+def test_no_tool_is_pinned_unless_a_lock_file_is_named() -> None:
+    assert read(GOOD).servers["ledger"].lock is None

@@ -13,6 +13,8 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -132,6 +134,11 @@ class CheckpointKey:
     def pem(self) -> bytes:
         """The key itself, for its file."""
         return self._signer.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def derived(self, purpose: bytes) -> bytes:
+        """32 bytes for another purpose, the same each time, that tell nothing of the key (RFC 5869)."""
+        secret = self._signer.private_key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        return HKDF(SHA256(), 32, salt=None, info=purpose).derive(secret)
 
     def sign(self, size: int, root: bytes) -> str:
         """The checkpoint of a tree, as a whole note."""

@@ -36,6 +36,8 @@ class Status(StrEnum):
     TOOL_ERROR = "tool_error"
     RPC_ERROR = "rpc_error"
     FAILED = "failed"
+    # It was answered, and the answer was not passed on.
+    WITHHELD = "withheld"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
     NOT_FORWARDED = "not_forwarded"

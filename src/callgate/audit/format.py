@@ -28,6 +28,7 @@ from callgate.audit.record_parts import (
 from callgate.audit.shapes import (
     ADDRESS,
     COUNT,
+    COUNTED,
     DIGEST,
     HASH,
     ID,
@@ -138,6 +139,9 @@ KINDS: Final[Mapping[Kind, KindFormat]] = MappingProxyType(
                 may("answer", ANSWER, "What was passed on to the agent."),
                 may("http", number("number", 100), "The tool server's HTTP status."),
                 may("hidden", COUNT, "Tools that were taken out of a list."),
+                may("masked", list_of(COUNTED), "What was masked in the answer, by name. The values are nowhere."),
+                may("deceptive", list_of(COUNTED), "What text in the answer could deceive with, taken out or not."),
+                may("drifted", list_of(TEXT), "Tools that are not what was approved, and how they differ."),
                 may("began", SHORT_ID, "The session that an `initialize` began."),
                 may(
                     "closed_by",

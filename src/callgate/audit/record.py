@@ -19,7 +19,7 @@ MAX_DETAIL_CHARACTERS: Final = 400
 
 _OK: Final = Outcome.OK
 _STEPS: Final = {stage: f"{stage}=ok" for stage in Stage}
-_AFTER_INTENT: Final = frozenset({Stage.RECORD, Stage.FORWARD, Stage.RESPOND})
+_AFTER_INTENT: Final = frozenset({Stage.RECORD, Stage.FORWARD, Stage.SCREEN, Stage.RESPOND})
 _CANCELLED: Final = frozenset({Reason.CLIENT_GONE, Reason.CLIENT_STALLED, Reason.GATE_SHUTTING_DOWN})
 # What the log takes over from the attributes of each stage, and under which name.
 _TAKEN: Final[Mapping[Stage, tuple[tuple[str, str], ...]]] = {
@@ -33,9 +33,14 @@ _TAKEN: Final[Mapping[Stage, tuple[tuple[str, str], ...]]] = {
     ),
     Stage.IDENTIFY: ((names.SERVER, "server"), (names.DECLARED_PURPOSE, "purpose")),
     Stage.DECIDE: ((names.POLICY_DIGEST, "policy"),),
+    Stage.INSPECT: (
+        (names.MASKED_ARGUMENTS, "masked_arguments"),
+        (names.TOOL_DIGEST, "definition"),
+    ),
 }
 # To name a member of an enumeration takes 0.1 µs.
 _ACCEPT, _AUTHENTICATE, _DECIDE = Stage.ACCEPT, Stage.AUTHENTICATE, Stage.DECIDE
+_SCREENED: Final = {names.MASKED: "masked", names.DECEPTIVE: "deceptive", names.TOOLS_DRIFTED: "drifted"}
 _TOKEN_FIELDS: Final = {
     names.CLAIM_JTI: "jti",
     names.CLAIM_AUD: "aud",
@@ -92,27 +97,31 @@ def outcome_fields(path: DecisionTrace, ended_ns: int) -> dict[str, object]:
     """The record of how a call ended."""
     after = [record for record in path.records if record.stage in _AFTER_INTENT]
     forward = next((record for record in after if record.stage is Stage.FORWARD), None)
+    screened = next((record for record in after if record.stage is Stage.SCREEN), None)
     said: dict[str, object] = {
         "decision": path.decision_id,
         "trace": f"{path.trace_id:032x}",
-        "status": status_of(forward),
+        "status": status_of(forward, screened),
         "reason": next((record.reason for record in after if record.outcome is not _OK), ""),
         # The clock may have been set back meanwhile.
         "took_us": max(0, ended_ns - after[0].started_ns) // 1000 if after else 0,
         **path.answer,
     }
-    if forward is not None:
-        said |= _forwarded(forward.attributes)
+    for record in (forward, screened):
+        if record is not None:
+            said |= _forwarded(record.attributes)
     said["path"] = steps(after)
     return said
 
 
-def status_of(forward: StageRecord | None) -> Status:
+def status_of(forward: StageRecord | None, screened: StageRecord | None) -> Status:
     """What became of a call that was recorded; `forward` is None where it never got to its tool server."""
     if forward is None:
         return Status.NOT_FORWARDED
     if forward.outcome is not _OK:
         return Status.CANCELLED if forward.reason in _CANCELLED else Status.FAILED
+    if screened is not None and screened.outcome is not _OK:
+        return Status.WITHHELD
     if forward.attributes.get(names.ERROR_TYPE) == "tool_error":
         return Status.TOOL_ERROR
     return Status.RPC_ERROR if names.RPC_RESPONSE_STATUS_CODE in forward.attributes else Status.ANSWERED
@@ -149,4 +158,7 @@ def _forwarded(attributes: Mapping[str, AttributeValue]) -> dict[str, object]:
         found["http"] = status
     if (hidden := attributes.get(names.TOOLS_HIDDEN)) is not None:
         found["hidden"] = hidden
+    for name, field in _SCREENED.items():
+        if value := attributes.get(name):
+            found[field] = value
     return found

@@ -7,6 +7,7 @@ from callgate.audit.shapes import (
     ADDRESS,
     BOOLEAN,
     COUNT,
+    COUNTED,
     DIGEST,
     HASH,
     ID,
@@ -79,7 +80,7 @@ REQUEST: Final = nested(
 )
 ANSWERED: Final = nested(
     Field("http", number("number", 100), "The HTTP status."),
-    Field("rpc", number("number", None), "The JSON-RPC error's code."),
+    may("rpc", number("number", None), "The JSON-RPC error's code. Left out where it was told as a tool's own error."),
 )
 ANSWER: Final = nested(
     may(
@@ -130,6 +131,12 @@ MORE: Final = (
     may("rpc", TEXT, "The JSON-RPC request's id, as text."),
     may("user", USER, "On whose behalf."),
     may("purpose", TEXT, "What the agent said that it was for. Its word, and no more."),
+    may("definition", DIGEST, "Of the tool's definition that the call was held against, where the gate knows one."),
+    may(
+        "masked_arguments",
+        list_of(COUNTED),
+        "What was masked in the arguments, before anything else was done with them.",
+    ),
     may("dry_run", BOOLEAN, "`true` where the agent only asked what would be decided."),
     may("more_rules", number("number, from 1", 1), "How many further rules were looked at."),
     may("shadow", SHADOW, "What the rules in shadow would have made of it."),

@@ -19,12 +19,18 @@ from callgate.wire.headers import encode_value
 from callgate.wire.json_strict import JsonObject, JsonValue, dumps
 from callgate.wire.members import text_of
 from callgate.wire.methods import LEGACY_REVISION, METHODS, MODERN_REVISION, NAME_MEMBERS
-from callgate.wire.params import META_DRY_RUN, META_PURPOSE
+from callgate.wire.params import META_DRY_RUN, META_PURPOSE, META_REFUSAL
 
 # The gate's own span stood there; the replay is a trace of its own.
 _OF_THE_GATE: Final = ("traceparent", "tracestate")
 # Whom no grant names is told so, whatever the reason (`errors.Refusal.told_as`).
 _TOLD_AS_NO_GRANT: Final = frozenset({Reason.DENIED, Reason.SERVER_UNKNOWN, Reason.NO_GRANT})
+# Of answers that came, and were not passed on.
+_WITHHELD: Final = frozenset(
+    {Reason.ANSWER_DENIED, Reason.ANSWER_UNSCREENABLE, Reason.ANSWER_INVALID, Reason.TEXT_DECEPTIVE}
+)
+# The tool server's doing as well, before anything was forwarded.
+_INSPECTED: Final = frozenset({Reason.SCHEMA_UNUSABLE, Reason.DEFINITIONS_UNAVAILABLE})
 _ANSWERED: Final = frozenset({Status.ANSWERED, Status.TOOL_ERROR, Status.RPC_ERROR})
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -139,6 +145,8 @@ def said_of(http_status: int, messages: Sequence[bytes]) -> Said | str:
         return _said_of_error(error, tuple(messages))
     if not isinstance(result, dict):
         return f"HTTP {http_status} with something that is no JSON-RPC answer"
+    if reason := _refused_in(result):
+        return Said("deny", reason, Status.REFUSED)
     status = Status.TOOL_ERROR if result.get("isError") is True else Status.ANSWERED
     return Said("allow", "", status, tuple(messages))
 
@@ -175,6 +183,13 @@ def _named(method: str, message: JsonObject) -> Iterator[str]:
         yield name
 
 
+def _refused_in(result: JsonObject) -> str:
+    """Why the gate refused, where it says so by a result; "" for a tool server's."""
+    meta = result.get("_meta")
+    told = meta.get(META_REFUSAL) if isinstance(meta, dict) else None
+    return text_of(told, "reason") if isinstance(told, dict) else ""
+
+
 def _said_of_error(error: JsonObject, messages: tuple[bytes, ...]) -> Said:
     told = error.get("data")
     told = told if isinstance(told, dict) else {}
@@ -183,7 +198,9 @@ def _said_of_error(error: JsonObject, messages: tuple[bytes, ...]) -> Said:
         return Said("allow", "", Status.RPC_ERROR, messages)
     if reason == Reason.DRY_RUN:
         return Said("allow", "", Status.NOT_FORWARDED, is_dry_run=True, handle=text_of(told, "session"))
-    if error.get("code") == RPC_UPSTREAM:
+    if reason in _WITHHELD:
+        return Said("allow", reason, Status.WITHHELD)
+    if error.get("code") == RPC_UPSTREAM and reason not in _INSPECTED:
         # The gate let it through, and the tool server failed.
         return Said("allow", reason, Status.FAILED)
     return Said("deny", reason, Status.REFUSED)

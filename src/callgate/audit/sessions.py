@@ -10,6 +10,7 @@ from typing import Final
 
 from callgate.audit.entries import Entry, Status
 from callgate.audit.story import Step, Tone, began_by, status_of, step_of, tone_of, traffic_of
+from callgate.policy.recorded import is_own_listing
 from callgate.wire.members import text_of
 
 # Who and where, of one session.  One workload is behind a session, and it calls a handful of servers; a log that was
@@ -95,7 +96,12 @@ class Sessions:
 
 
 def sessions_of(entry: Entry) -> tuple[str, ...]:
-    """The sessions that a request is part of: an `initialize` is the beginning of the one that it began, too."""
+    """The sessions that a request is part of: an `initialize` is the beginning of the one that it began, too.
+
+    What the gate asks on its own account is part of none.
+    """
+    if is_own_listing(entry.record):
+        return ()
     return tuple(dict.fromkeys(filter(None, (began_by(entry), entry.session))))
 
 

@@ -22,6 +22,7 @@ _ENDS: Final = {
     Status.TOOL_ERROR: "the tool itself reported an error",
     Status.RPC_ERROR: "was answered with an error",
     Status.FAILED: "failed on the way",
+    Status.WITHHELD: "was answered, and the answer was not passed on",
     Status.CANCELLED: "was cancelled by its caller",
     Status.UNKNOWN: "has an unknown end: the gate was ended meanwhile",
     Status.NOT_FORWARDED: "was not forwarded",

@@ -22,6 +22,7 @@ _ENDINGS: Final = {
     Status.TOOL_ERROR: "the tool reported an error",
     Status.RPC_ERROR: "answered with a JSON-RPC error",
     Status.FAILED: "failed",
+    Status.WITHHELD: "answered, and the answer was not passed on",
     Status.CANCELLED: "cancelled",
     Status.UNKNOWN: "outcome unknown",
     Status.NOT_FORWARDED: "not forwarded",

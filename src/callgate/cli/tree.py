@@ -49,6 +49,7 @@ _SHOWN: Mapping[Stage, tuple[tuple[str, str], ...]] = {
     ),
     Stage.IDENTIFY: ((names.MCP_PROTOCOL_VERSION, "MCP {}"),),
     Stage.DECIDE: ((names.POLICY_DIGEST, "policy {}"),),
+    Stage.INSPECT: ((names.MASKED_ARGUMENTS, "masked {}"),),
     Stage.MINT: ((names.CLAIM_AUD, "a token for {} and this call alone"),),
     Stage.RECORD: (
         (names.AUDIT_SEQUENCE, "record {}"),
@@ -60,6 +61,11 @@ _SHOWN: Mapping[Stage, tuple[tuple[str, str], ...]] = {
         (names.HTTP_RESPONSE_STATUS_CODE, "HTTP {}"),
         (names.ERROR_TYPE, "error {}"),
         (names.TOOLS_HIDDEN, "{} tools hidden"),
+    ),
+    Stage.SCREEN: (
+        (names.MASKED, "masked {}"),
+        (names.DECEPTIVE, "deceptive {}"),
+        (names.TOOLS_DRIFTED, "drifted {}"),
     ),
     Stage.RESPOND: (
         (names.HTTP_RESPONSE_STATUS_CODE, "HTTP {}"),

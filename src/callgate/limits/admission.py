@@ -164,6 +164,14 @@ class Admission:
         passage = server.breaker.enter(now, call.caller) if server.breaker else None
         return Slot(server, passage, call.caller, self._clock)
 
+    def beside(self, call: Call) -> Slot:
+        """A place whatever the limits are: for what the gate itself asks a server so that it can let a call pass that
+        has a place already.  Otherwise the last place, or a breaker's one trial, would wait for itself.
+        """
+        server = self._servers[call.server]
+        server.occupy(call.caller)
+        return Slot(server, None, call.caller, self._clock)
+
     def _wants(self, caller: SpiffeId, tool: str, limits: tuple[Limit, ...], now: float) -> Iterator[_Want]:
         lack = self._log.lack(caller, tool, limits, now) if limits else None
         if lack is not None:

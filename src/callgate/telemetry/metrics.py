@@ -62,6 +62,12 @@ SHADOW_DECISIONS = Instrument(
     "What would have been decided, had what is in shadow been enforced",
     (names.SHADOW_SOURCE, names.DECISION, names.SHADOW_DECISION),
 )
+SCREENED = Instrument(
+    "callgate.screening.found",
+    "{value}",
+    "Values that were masked, and characters that deceive, by what they are and where they stood",
+    (names.MASKED_WHERE, names.MASKED_NAME),
+)
 
 # The boundaries that the MCP conventions give for `mcp.server.operation.duration`, in seconds.
 OPERATION_BOUNDARIES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -78,6 +84,11 @@ _KNOWN_ERRORS = _KNOWN_REASONS | {str(answer.rpc_code) for answer in ANSWERS.val
 _SCOPE = InstrumentationScope("callgate")
 # To name a member of an enumeration takes 0.1 µs, and this is done for each call.
 _OK, _ACCEPT, _IDENTIFY, _DECIDE, _MINT = (Outcome.OK, Stage.ACCEPT, Stage.IDENTIFY, Stage.DECIDE, Stage.MINT)
+_COUNTED = {
+    names.MASKED: "answer",
+    names.DECEPTIVE: "answer",
+    names.MASKED_ARGUMENTS: "arguments",
+}
 
 
 @dataclass(slots=True)
@@ -144,6 +155,7 @@ class Metrics:
         self._handshake = HistogramBuckets(HANDSHAKE_DURATION, HANDSHAKE_BOUNDARIES_S)
         self._dropped = CounterSums(DROPPED)
         self._shadow = CounterSums(SHADOW_DECISIONS)
+        self._screened = CounterSums(SCREENED)
         self._told = Drops()
         self._policies = policies
         self._reloads = CounterSums(POLICY_RELOADS)
@@ -168,6 +180,16 @@ class Metrics:
                     self._mint.record(_seconds(record), _stage_error(record))
                 elif stage is _ACCEPT and names.TLS_HANDSHAKE_DURATION in record.attributes:
                     self._count_handshake(record)
+                elif not _COUNTED.keys().isdisjoint(record.attributes):
+                    self._count_screened(record)
+
+    def _count_screened(self, record: StageRecord) -> None:
+        """What was found by screening: the names are detectors' and a policy's, and nobody else's."""
+        for name, where in _COUNTED.items():
+            counted = record.attributes.get(name, ())
+            for entry in counted if isinstance(counted, tuple) else ():
+                found, _, count = entry.rpartition("=")
+                self._screened.add(int(count), (where, found))
 
     def _count_shadow(self, record: StageRecord) -> None:
         """What rules in shadow, and a policy in shadow, would have decided, beside what was decided."""
@@ -186,7 +208,7 @@ class Metrics:
         """Everything up to now, in the form that the SDK's exporters take."""
         self._count_drops()
         self._count_reloads()
-        sums = (self._decisions, self._shadow, self._dropped, self._reloads)
+        sums = (self._decisions, self._shadow, self._screened, self._dropped, self._reloads)
         histograms = (self._operation, self._authorization, self._mint, self._handshake)
         with self._lock:
             # Copies and no more: a call may be waiting to be counted.

@@ -68,6 +68,17 @@ TLS_HANDSHAKE_DURATION: Final = "callgate.tls.handshake.duration"
 STREAM_EVENTS: Final = "callgate.stream.events"
 TOOLS_HIDDEN: Final = "callgate.tools.hidden"
 
+# What was masked, `name=count`, on the SCREEN record in the answer and on the INSPECT record in the arguments; what
+# text deceived with; the tools that are not what was approved, and how they differ.  Names and counts, never a value.
+MASKED: Final = "callgate.masked"
+MASKED_ARGUMENTS: Final = "callgate.masked.arguments"
+DECEPTIVE: Final = "callgate.deceptive"
+TOOLS_DRIFTED: Final = "callgate.tools.drifted"
+TOOL_DIGEST: Final = "callgate.tool.digest"
+# Of the metric of what was masked: one name, and where.
+MASKED_NAME: Final = "callgate.masked.name"
+MASKED_WHERE: Final = "callgate.masked.where"
+
 # On whose behalf, and what for: the first is proved by a token, the second is the agent's word and no more.
 USER_ISSUER: Final = "callgate.user.issuer"
 USER_SUBJECT: Final = "callgate.user.subject"

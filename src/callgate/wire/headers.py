@@ -113,6 +113,42 @@ def read_param_headers(headers: Headers, arguments: JsonObject | None) -> tuple[
     return found
 
 
+def mirrored_again(
+    mirrors: tuple[tuple[str, str], ...], before: JsonObject, after: JsonObject
+) -> tuple[tuple[str, str], ...]:
+    """The `Mcp-Param-*` headers for arguments that were changed on the way, so that they say what the body then says.
+
+    One whose argument is gone is left out, and the tool server refuses the call if it needs it.
+    """
+    if not mirrors:
+        return ()
+    texts, integers = _mirrorable(after)
+    changed = _changed_scalars(before, after)
+    found = []
+    for name, value in mirrors:
+        said = decode_value(value) or ""
+        stands = said in texts or _integer(said) in integers
+        if stands and _agrees_with_its_namesake(name.removeprefix(PARAM_PREFIX), said, after):
+            found.append((name, value))
+        elif said in changed:
+            found.append((name, encode_value(changed[said])))
+    return tuple(found)
+
+
+def _changed_scalars(before: JsonObject, after: JsonObject) -> dict[str, str]:
+    """What stands at the same place now, by what stood there, as headers write it."""
+    found: dict[str, str] = {}
+    pairs = [(before, after)]
+    for old, new in pairs:
+        for name in old.keys() & new.keys():
+            was, now = old[name], new[name]
+            if type(was) is dict and type(now) is dict:
+                pairs.append((was, now))
+            elif isinstance(was, str | int) and isinstance(now, str | int) and was != now:
+                found[str(was)] = str(now)
+    return found
+
+
 def _agrees_with_its_namesake(name: str, said: str, arguments: JsonObject) -> bool:
     """Whether an argument that the header is named after says the same; there need not be one."""
     namesakes = [value for key, value in arguments.items() if key.casefold().replace("_", "-") == name]

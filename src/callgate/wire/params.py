@@ -22,6 +22,8 @@ _MAX_REVISION_CHARS: Final = 64
 META_PURPOSE: Final = "callgate/purpose"
 # Decide on it, and forward nothing.
 META_DRY_RUN: Final = "callgate/dry-run"
+# In the result of a call that the gate refused: what is in an error's `data` otherwise.
+META_REFUSAL: Final = "callgate/refusal"
 PURPOSE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _LOG_LEVELS: Final = frozenset(
     {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"},

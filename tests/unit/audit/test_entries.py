@@ -31,7 +31,7 @@ def test_a_call_is_one_entry_with_its_outcome() -> None:
     assert (entry.verdict, entry.status, entry.reason, entry.took_us) == ("allow", "tool_error", "", 1500)
     assert entry.jti == decision[:22]
     assert entry.path[:2] == ("accept=ok", "authenticate=ok")
-    assert entry.path[-3:] == ("record=ok", "forward=ok", "respond=ok")
+    assert entry.path[-4:] == ("record=ok", "forward=ok", "screen=ok", "respond=ok")
 
 
 def test_a_refusal_is_denied_with_its_reason_and_stage() -> None:

@@ -31,14 +31,16 @@ SPAN: dict[str, object] = {
 }
 # Format 1: what programs of others may rely on to be there, kind by kind.
 _ASKED = "decision trace span session mcp_session address caller leaf svid server method tool revision args size rpc"
-_ASKED += " user purpose dry_run policy reason rules more_rules shadow path"
+_ASKED += " user purpose dry_run policy reason rules more_rules shadow path definition masked_arguments"
 FORMAT_1 = {
     Kind.SEGMENT: "origin segment peaks open",
     Kind.START: "version instance issuer key policy",
     Kind.STOP: "",
     Kind.POLICY: "digest files",
     Kind.INTENT: f"{_ASKED} token record request",
-    Kind.OUTCOME: "intent decision trace status reason took_us answer http hidden began path closed_by",
+    Kind.OUTCOME: (
+        "intent decision trace status reason took_us answer http hidden masked deceptive drifted began path closed_by"
+    ),
     Kind.REFUSAL: f"{_ASKED} stage detail answered record request",
     Kind.ABSORBED: _ASKED,
     Kind.SUMMARY: "since until counts",
@@ -78,13 +80,16 @@ def made() -> MadeLog:
         "shadow": SHADOW,
         "more_rules": 3,
         "mcp_session": "5e" * 8,
+        "definition": f"sha256:{HASH}",
+        "masked_arguments": ["card=1"],
     }
     log.call(**more)
     log.call(tool=None, status="cancelled")
     place = log.add(Kind.INTENT, **{**intent_of(log), **full})
+    screened = {"masked": ["email=3"], "deceptive": ["bidi=1"], "drifted": ["refund is unknown"]}
     answer = {"bytes": 5, "events": 2, "sha256": HASH, "objects": [HASH, HASH]}
     said = {"decision": ID, "trace": ID, "status": "rpc_error", "reason": "", "took_us": 1, "path": ["forward=ok"]}
-    log.add(Kind.OUTCOME, intent=place, **said, answer=answer, http=200, hidden=3, began="5e" * 8)
+    log.add(Kind.OUTCOME, intent=place, **said, answer=answer, http=200, hidden=3, began="5e" * 8, **screened)
     place = log.add(Kind.INTENT, **intent_of(log))
     log.add(Kind.OUTCOME, intent=place, decision=ID, status="unknown", closed_by="recovery")
     log.refusal(**more, **full)
@@ -225,7 +230,7 @@ def test_only_an_outcome_that_recovery_wrote_may_say_so_little(name: str) -> Non
         ("refusal", {"reason": ""}),
         ("refusal", {"reason": "because"}),
         ("refusal", {"stage": "think"}),
-        ("refusal", {"answered": {"http": 200}}),
+        ("refusal", {"answered": {"rpc": -31403}}),
         ("segment", {"open": [[1]]}),
         ("segment", {"peaks": ["x"]}),
         ("summary", {"counts": [{"stage": "accept", "reason": "denied", "count": 0}]}),

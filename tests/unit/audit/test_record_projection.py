@@ -87,12 +87,14 @@ def test_an_intent_says_who_asks_for_what_under_which_rules_and_with_which_token
             },
             "record": "digest",
             "request": {"sha256": "ef" * 32, "bytes": 300},
+            "masked_arguments": ["card=1"],
         }
         == found
     )
     assert set(found) == {"v", "seq", "prev", "time", "mono_us", "kind"} | {
         *("decision", "trace", "span", "session", "address", "caller", "leaf", "svid", "server", "method", "tool"),
         *("revision", "args", "size", "rpc", "policy", "reason", "rules", "path", "token", "record", "request"),
+        "masked_arguments",
     }
 
 
@@ -213,6 +215,16 @@ FAILED = Outcome.FAILED
             ],
             "answered",
             "client_stalled",
+        ),
+        (
+            [
+                record(Stage.RECORD),
+                record(Stage.FORWARD),
+                record(Stage.SCREEN, outcome=Outcome.REFUSED, reason="answer_denied"),
+                record(Stage.RESPOND),
+            ],
+            "withheld",
+            "answer_denied",
         ),
         (
             [record(Stage.RECORD, outcome=Outcome.REFUSED, reason="audit_unavailable"), record(Stage.RESPOND)],

@@ -59,7 +59,7 @@ def test_a_step_tells_the_whole_path_the_rules_and_the_token_but_never_the_token
     (step,) = steps(log)
 
     assert [each.stage for each in step.path] == [
-        "accept", "authenticate", "read", "identify", "decide", "mint", "record", "forward", "respond"
+        "accept", "authenticate", "read", "identify", "decide", "inspect", "mint", "record", "forward", "screen", "respond"
     ]  # fmt: skip
     assert all(each.is_ok for each in step.path)
     assert [(rule.rule, rule.kind, rule.matched) for rule in step.rules] == [("refunds-under-500", "grant", True)]

@@ -98,7 +98,9 @@ class Told:
             self.log.add(Kind.REFUSAL, **asked, stage="decide", reason=decision.reason, detail="", path=path)
         else:
             token = {"jti": "j" * 22, "sha256": "ab" * 32, "aud": "https://ledger.acme.test/mcp", "exp": 1_767_787_300}
-            place = self.log.add(Kind.INTENT, **asked, reason="", path=["decide=ok", "mint=ok"], token=token)
+            place = self.log.add(
+                Kind.INTENT, **asked, reason="", path=["decide=ok", "inspect=ok", "mint=ok"], token=token
+            )
             self.log.outcome(place)
         return str(asked["decision"])
 
@@ -139,16 +141,18 @@ def test_draws_a_call_of_then_with_the_policy_of_then_and_what_is_not_known(told
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     entry = told.found("--decision", decision)
-    assert lines[:19] == [
+    assert lines[:21] == [
         "✓ allowed  tools/call refund on ledger",
         "  grant refunds",
         f"  {CALLER}  at 2026-01-07T12:00:00.150000000Z",
         f"  decision {decision}  trace {entry['trace_id']}  session {'5e' * 8}  record 3",
         "├─ ✓ the way through the gate",
         "│  ├─ ✓ decide",
+        "│  ├─ ✓ inspect",
         "│  ├─ ✓ mint",
         "│  ├─ ✓ record",
         "│  ├─ ✓ forward",
+        "│  ├─ ✓ screen",
         "│  └─ ✓ respond",
         f"├─ · asked with arguments of SHA-256 {entry['call']['args_sha256']}, 300 bytes, MCP 2026-07-28",
         "├─ ● grant refunds applied, as recorded  conf/policy.yaml:9",

@@ -140,7 +140,10 @@ def test_show_tells_each_request_with_path_rules_token_and_outcome(folder: Path)
     assert "4 requests: 1 went well, 1 denied, 1 failed, 1 without an outcome" in said
     assert "✓ 1  +0.000 s  allowed  tools/call get_invoice on ledger" in said
     assert "answered in 1.5 ms" in said
-    assert "✓ accept  ✓ authenticate  ✓ read  ✓ identify  ✓ decide  ✓ mint  ✓ record  ✓ forward  ✓ respond" in said
+    assert (
+        "✓ accept  ✓ authenticate  ✓ read  ✓ identify  ✓ decide  ✓ inspect  ✓ mint  ✓ record  ✓ forward  ✓ screen  ✓ respond"
+        in said
+    )
     assert "● grant billing-reads-invoices applies: tool matches get_invoice" in said
     assert (
         "for https://ledger.acme.test/mcp, scope tool:get_invoice, until 2026-01-07T12:00:20Z (20 s after the call)"

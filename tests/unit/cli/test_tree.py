@@ -47,7 +47,7 @@ def test_a_denied_call_shows_the_reason_and_the_rules_with_default_deny_last() -
     ]
     assert "workload is not spiffe://acme.test/ns/ops/**" in rules[1]
     assert "default" in rules[2]
-    assert lines[-3] == "├─ · not reached: mint, record, forward"
+    assert lines[-3] == "├─ · not reached: inspect, mint, record, forward, screen"
     assert lines[-2].endswith("HTTP 200  JSON-RPC -31403")
 
 

@@ -299,3 +299,15 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_it_to_catch_up() -> None
     admitted(found.admit(call(), REFUNDS, NOW + 1.001))
     # What was counted goes on counting.
     assert refused(found.admit(call(), REFUNDS, NOW - 7200 + 3599))[0] is Reason.RATE_LIMITED
+
+
+def test_what_the_gate_asks_for_a_call_that_has_a_place_takes_one_beside_the_limits() -> None:
+    found = Admission({"ledger": ServerLimits(max_concurrent=1)})
+    held = admitted(found.admit(call(), (), NOW))
+    beside = found.beside(call(tool=None))
+
+    assert isinstance(found.admit(call(), (), NOW), Refusal)
+    beside.release(failed=None, now=NOW)
+    assert isinstance(found.admit(call(), (), NOW), Refusal)
+    held.release(failed=None, now=NOW)
+    admitted(found.admit(call(), (), NOW))

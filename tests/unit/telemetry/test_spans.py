@@ -37,9 +37,11 @@ _REASON_AT = {
     Stage.READ: Reason.JSON_DUPLICATE_KEY,
     Stage.IDENTIFY: Reason.METHOD_NOT_SERVED,
     Stage.DECIDE: Reason.DENIED,
+    Stage.INSPECT: Reason.ARGUMENTS_DENIED,
     Stage.MINT: Reason.MINT_FAILED,
     Stage.RECORD: Reason.AUDIT_UNAVAILABLE,
     Stage.FORWARD: Reason.UPSTREAM_TIMEOUT,
+    Stage.SCREEN: Reason.ANSWER_DENIED,
     Stage.RESPOND: Reason.CLIENT_GONE,
 }
 
@@ -113,8 +115,8 @@ def test_the_server_span_carries_the_decision_and_its_path() -> None:
         "callgate.decision": "allow",
         "callgate.decision.id": "01J-decision",
         "callgate.decision.path": (
-            "accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "mint=ok", "record=ok", "forward=ok",
-            "respond=ok",
+            "accept=ok", "authenticate=ok", "read=ok", "identify=ok", "decide=ok", "inspect=ok", "mint=ok", "record=ok",
+            "forward=ok", "screen=ok", "respond=ok",
         ),
         "callgate.workload.spiffe_id": AGENT,
         "callgate.server": "ledger",
@@ -354,7 +356,9 @@ def test_an_attribute_that_no_convention_lists_is_dropped_and_counted() -> None:
     trace = trace_of(*(record(stage, attributes=strays) for stage in Stage))
     spans = spans_of(trace)
     assert canary not in str(encode_spans(spans))
-    assert _attributes(_only(spans, SpanKind.SERVER))["callgate.attributes.dropped"] == len(strays) * 6
+    assert _attributes(_only(spans, SpanKind.SERVER))["callgate.attributes.dropped"] == len(strays) * (
+        len(Stage) - len(("decide", "mint", "forward"))
+    )
     assert _attributes(_only(spans, SpanKind.CLIENT))["callgate.attributes.dropped"] == len(strays)
 
 
@@ -407,7 +411,8 @@ def test_spans_have_the_times_of_their_stages() -> None:
     spans = spans_of(trace)
     server, mint = _only(spans, SpanKind.SERVER), _only(spans, SpanKind.INTERNAL, "mint")
     assert (server.start_time, server.end_time) == (START_NS, START_NS + 90_000_000)
-    assert (mint.start_time, mint.end_time) == (trace.records[5].started_ns, trace.records[5].ended_ns)
+    (minted,) = [record for record in trace.records if record.stage is Stage.MINT]
+    assert (mint.start_time, mint.end_time) == (minted.started_ns, minted.ended_ns)
 
 
 def test_a_trace_without_any_record_still_is_a_span() -> None:
