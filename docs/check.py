@@ -34,7 +34,7 @@ _HEADING: Final = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _COMMAND: Final = re.compile(
     r"(?:^|&& |; |run: )(?:\w+=\S+ )*(?:uv run )?(callgate|just) ((?:\\\n|[^;&|#\n])*)", re.MULTILINE
 )
-_REDIRECTION: Final = re.compile(r" >>? ?\S+")
+_REDIRECTION: Final = re.compile(r" (?:>>?|<) ?\S+")
 _RECIPE: Final = re.compile(r"^([a-z][a-z-]*)\b[^:=\n]*:(?!=)", re.MULTILINE)
 
 # What editors with the YAML language server look for.

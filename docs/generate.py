@@ -28,6 +28,7 @@ from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.cel_names import VARIABLES
 from callgate.policy.remarks import CHECKS
 from callgate.schemas import FORMATS, SCHEMAS, FileFormat, Key, keys_of, read_words, schema_text
+from callgate.screening.packs import packs_table
 from callgate.trace import Stage
 from callgate.wire.methods import METHODS, Kind
 
@@ -250,6 +251,7 @@ def _compare(words: Iterable[str], wanted: Iterable[str], what: str) -> None:
 TABLES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "reasons": reasons_table,
+        "packs": packs_table,
         "methods": methods_table,
         "callgate.yaml": config_table,
         "policy.yaml": policy_table,
