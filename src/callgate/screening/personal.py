@@ -65,18 +65,18 @@ class Detector:
         """What was found, in order, not overlapping; offsets in code points.  Raises: TooLong."""
         if len(text) > MAX_TEXT_CHARACTERS:
             raise TooLong("longer than what is screened")
-        views = self._suspicion.readings(text) if self._suspicion else ()
-        if not views and not self._patterns:
+        readings = self._suspicion.readings(text) if self._suspicion else []
+        if not readings and not self._patterns:
             return ()
         budget = Budget()
         hits = [*self._own_hits(text, budget)]
-        for view in views:
-            hits += self._hits(view, budget)
+        for view, first in readings:
+            hits += self._hits(view, first, budget)
         return _merged(hits)
 
-    def _hits(self, view: View, budget: Budget) -> Iterator[_Hit]:
+    def _hits(self, view: View, offset: int, budget: Budget) -> Iterator[_Hit]:
         for first_of, rules in self._groups:
-            first = first_of(view)
+            first = first_of(view, offset)
             if first is None:
                 continue
             for rule in rules:

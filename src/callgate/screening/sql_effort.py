@@ -40,8 +40,8 @@ def is_too_deep(parts: Sequence[Part]) -> bool:
 
 
 def _repeats(words: Sequence[str]) -> bool:
-    # Only words that stand so often can stand so often in a row.
-    often = [word for word, times in Counter(words).items() if times > MAX_REPEATED and word]
+    # Only words that stand so often can stand so often in a row; brackets have a bound of their own.
+    often = [word for word, times in Counter(words).items() if times > MAX_REPEATED and word not in _TOLD_APART | {""}]
     return bool(often) and any(len(list(run)) > MAX_REPEATED for word, run in groupby(words) if word in often)
 
 

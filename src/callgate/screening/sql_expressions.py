@@ -65,16 +65,26 @@ class Expressions:
         return type(node) is exp.Column and not self.is_key(node) and node.name.lower() not in _NOT_OF_ROWS
 
     def shifted(self, node: exp.Expr) -> tuple[Key, float]:
+        """The key of an expression without the numbers that are added to it, and their sum."""
+        base, plus = self.base(node)
+        number = number_of(base)
+        return (("number",), plus + number) if number is not None else (self.key(base), plus)
+
+    def base(self, node: exp.Expr) -> tuple[exp.Expr, float]:
         """An expression without the numbers that are added to it, and their sum."""
         plus = 0.0
+        node = self.plain(node)
         while isinstance(node, exp.Add | exp.Sub):
-            number = number_of(bare(node.expression))
-            if number is None:
+            left, right = number_of(bare(node.this)), number_of(bare(node.expression))
+            if right is not None:
+                plus += right if isinstance(node, exp.Add) else -right
+                node = self.plain(node.this)
+            elif left is not None and isinstance(node, exp.Add):
+                plus += left
+                node = self.plain(node.expression)
+            else:
                 break
-            plus += number if isinstance(node, exp.Add) else -number
-            node = self.plain(node.this)
-        number = number_of(node)
-        return (("number",), plus + number) if number is not None else (self.key(node), plus)
+        return node, plus
 
     def plain(self, node: exp.Expr) -> exp.Expr:
         """Without what changes nothing: brackets, casts, a plus, `+ 0`, `* 1`, `|| ''`; `x - x` is 0."""

@@ -105,21 +105,22 @@ class _Reader:
     def read(self) -> None:
         at: int | None = 0
         while at is not None:
-            if self.read_so_far >= MAX_PARTS:
-                self.found.why.add("too_long")
-                return
             at = self._read_from(at)
 
     def _read_from(self, begin: int) -> int | None:
         """Read until something ends where the pattern cannot tell; from where to go on, None at the end."""
-        parts, ascii_only, expected = self.found.parts, self.text.isascii(), begin
-        add, apart, left = parts.append, self.apart, MAX_PARTS - self.read_so_far
+        ascii_only, expected, add = self.text.isascii(), begin, self.found.parts.append
         for one in self.pattern.finditer(self.text, begin):
             kind = one.lastgroup
             if kind is None:
                 return None
+            self.read_so_far += 1
+            if self.read_so_far > MAX_PARTS:
+                self.found.why.add("too_long")
+                return None
             written, stop = one[kind], one.end()
-            apart = apart or stop - len(written) > expected
+            apart = self.apart or stop - len(written) > expected
+            expected, self.apart = stop, False
             if kind in _WORDS:
                 add(_new(Part, ("word", written, written.lower(), apart)))
                 if not ascii_only and "lookalike" not in self.found.why and is_deceptive_word(written):
@@ -127,20 +128,11 @@ class _Reader:
             elif kind in _PLAIN:
                 add(_new(Part, (kind, written, written if kind == "sign" else "", apart)))
             else:
-                self.apart = False
                 expected = self._read_rare(kind, written, stop - len(written), apart)
-                apart = self.apart
                 if expected != stop:
                     # To begin anew takes as long as some parts do.
-                    self.read_so_far = MAX_PARTS - left + 12
+                    self.read_so_far += 12
                     return expected
-                left -= 1
-                continue
-            expected, apart = stop, False
-            left -= 1
-            if left <= 0:
-                self.found.why.add("too_long")
-                return None
         return None
 
     def _read_rare(self, kind: str, written: str, start: int, apart: bool) -> int:
@@ -149,6 +141,9 @@ class _Reader:
         match kind:
             case "odd_sign" if written not in self.quotes:
                 self.found.parts.append(Part("sign", written, written, apart))
+                if written == "#" and "#!" in self.lexicon.comments:
+                    # It starts a comment in ClickHouse, or nothing.
+                    self.found.why.add("unparsable")
             case "odd_sign":
                 # It is never closed, and to look for its end again and again would take ever longer.
                 self.found.why.add("unparsable")

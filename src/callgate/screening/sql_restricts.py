@@ -29,6 +29,7 @@ _ARITHMETIC: Final = (
     exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.IntDiv, exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor,
     exp.BitwiseNot, exp.BitwiseLeftShift, exp.BitwiseRightShift, exp.Neg,
 )  # fmt: skip
+_NULL_SAFE: Final[Mapping[type[exp.Expr], type[exp.Expr]]] = {exp.NullSafeEQ: exp.EQ, exp.NullSafeNEQ: exp.NEQ}
 # The least of all is no more than each.
 _EXTREMES: Final[Mapping[type[exp.Expr], type[exp.Expr]]] = {exp.GTE: exp.Min, exp.LTE: exp.Max}
 # What a query may not do if its rows are to be all of its table's.
@@ -105,13 +106,15 @@ class Condition:
     # Comparisons
 
     def _comparison(self, node: exp.Binary) -> Rows:
-        kind: type[exp.Expr] = type(node)
+        kind = _NULL_SAFE.get(type(node), type(node))
         left, right = self._of.plain(node.this), self._of.plain(node.expression)
+        if isinstance(left, exp.Null):
+            left, right = right, left
         if isinstance(right, exp.Any | exp.All):
             return self._quantified(node, left, right)
         if isinstance(right, exp.Null):
-            found = self._is_so(exp.Is(this=node.this, expression=right))
-            return _OPPOSITE[found] if kind is exp.NullSafeNEQ else found
+            found = self._is_so(exp.Is(this=left.copy(), expression=exp.Null()))
+            return _OPPOSITE[found] if kind is exp.NEQ else found
         (left_key, left_plus), (right_key, right_plus) = self._of.shifted(left), self._of.shifted(right)
         if left_key == right_key:
             return Rows.ALL if compare(kind, left_plus, right_plus) else Rows.NONE
@@ -125,15 +128,18 @@ class Condition:
         """Compared with something that may be a number."""
         if isinstance(left, exp.Case | exp.If) and all(bare(each) == bare(right) for each in results(left)):
             return Rows.ALL
-        number, is_key = number_of(right), self._of.is_key(left)
+        number = number_of(right)
         if number is None:
-            return Rows.ALL if kind is exp.NEQ and text_of(right) == "" and is_key else Rows.SOME
+            return Rows.ALL if kind is exp.NEQ and text_of(right) == "" and self._of.is_key(left) else Rows.SOME
+        left, plus = self._of.base(left)
+        number, is_key = number - plus, self._of.is_key(left)
         never_negative = is_key or isinstance(left, exp.Length | exp.Abs | exp.Count | exp.Rand)
         if never_negative and _holds_from(kind, number, least=1 if is_key else 0):
             return Rows.ALL
         if is_key and kind in {exp.LT, exp.LTE, exp.NEQ} and number >= _LARGE_KEY:
             return Rows.ALL
-        return Rows.NONE if is_key and kind is exp.EQ and number <= 0 else Rows.SOME
+        none_below = (kind in {exp.EQ, exp.LTE} and number <= 0) or (kind is exp.LT and number <= 1)
+        return Rows.NONE if is_key and none_below else Rows.SOME
 
     def _quantified(self, node: exp.Expr, left: exp.Expr, right: exp.Any | exp.All) -> Rows:
         values = bare(right.this)
@@ -167,7 +173,7 @@ class Condition:
         if isinstance(right, exp.Boolean):
             found = self.rows(left)
             return found if right.this else _OPPOSITE[found]
-        return Rows.ALL if self._is_among(left, [right]) else Rows.SOME
+        return Rows.ALL if self._is_among(left, [right]) else self._against(exp.EQ, left, right)
 
     def _in(self, node: exp.In) -> Rows:
         left = self._of.plain(node.this)

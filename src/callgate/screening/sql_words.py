@@ -132,7 +132,7 @@ HARMLESS_SETTINGS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 "nocount", "lock_timeout", "datefirst", "dateformat", "language", "rowcount", "arithabort",
                 "ansi_warnings", "ansi_nulls", "ansi_padding", "concat_null_yields_null", "numeric_roundabort",
                 "xact_abort", "showplan_all", "showplan_text", "showplan_xml", "statistics", "deadlock_priority",
-                "quoted_identifier", "textsize", "query_governor_cost_limit", "noexec", "parseonly", "fmtonly",
+                "textsize", "query_governor_cost_limit",
             }
         ),
         "duckdb": frozenset(

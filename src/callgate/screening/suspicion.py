@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from callgate.screening.escapes import has_escapes
 from callgate.screening.folding import BLANKS, DASHES, DIGIT_ZEROS, UNSEEN_RANGES
 from callgate.screening.seeking import Rule, compiled, compiled_for_utf8
 from callgate.screening.telling import TELLING_GAP, WORDS
-from callgate.screening.views import View, has_escapes, views_of
+from callgate.screening.views import View, views_of
 
 # Where a value may begin or end: at a word's boundary, beside `_`, and behind an escaped end of a line.
 _BOUNDARY: Final = r"(?:\b|_|\\[nrt]|%20)"
@@ -31,6 +32,13 @@ _BRACKETS: Final = (
     r"[0-9A-Za-z] ?(?:\[ ?(?i:dot|at|@|\.|:) ?\]|\( ?(?i:dot|at|@|\.) ?\)|\{ ?(?i:dot|at|@|\.) ?\}|<(?i:at|dot)>) ?[0-9A-Za-z]"
     r"|[0-9A-Za-z@._+-](?:<!--[^<>]*-->|<(?i:wbr) ?/?>|</?(?:b|i|u|em|strong|span|font|mark|small|sup|sub|code|tt|bdi|bdo)(?: [^<>]*)?>)+"
     r"[0-9A-Za-z@._+-]"
+)
+
+
+# RFC 2045, 6.7, and forms of URLs, where they can matter: see `views`.
+_QUOTED: Final = (
+    r"=(?:40[A-Za-z\[=]|2[A-F][0-9A-Za-z=(]|3[A-F][0-9A-Za-z\"'+(]|0[AD][0-9A-Za-z+(]|[0-9A-F]{2}=[0-9A-F]{2}|20[A-Za-z(+])"
+    r"|=[ ]{0,3}\r?\n ?[0-9A-Za-zÿ_@.+(:;\[-]|[0-9]=20[0-9(]|=[^\s&+]*\+[0-9A-Za-z%(]"
 )
 
 
@@ -56,7 +64,7 @@ _DIGIT: Final = _class("", *((zero, zero + 9) for zero in DIGIT_ZEROS))
 _PLAIN: Final = r"[\n -~]"
 _FOREIGN: Final = "|".join(
     (
-        f"{_PLAIN}{_UNSEEN}+{_PLAIN}",
+        f"{_PLAIN}{_UNSEEN}+{_PLAIN}|[!-~]{_UNSEEN}|{_UNSEEN}[!-~]",
         f"[0-9A-Za-z)]{_SIGN}+[0-9A-Za-z(]",
         f"[0-9)+] ?{_BLANK}+ ?[0-9(+]|[0-9]{{2}}{_BLANK}[0-9A-Za-z]{{4}}",
         f"{_DIGIT}{{2}}|{_LETTER}|[\uff08\ufe59][0-9]",
@@ -95,15 +103,15 @@ def _fewer(count: re.Match[str]) -> str:
     return f"{{{_SUSPICIOUS},}}" if least > _SUSPICIOUS else count[0]
 
 
-def may_hold(rules: Sequence[Rule]) -> Callable[[View], int | None]:
-    """Tells where in a view the first thing is that one of these rules may find; None: nowhere."""
+def may_hold(rules: Sequence[Rule]) -> Callable[[View, int], int | None]:
+    """Tells where from an offset on the first thing is that one of these rules may find; None: nowhere."""
     if any(rule.told_by for rule in rules):
         kinds = [rule.told_by for rule in rules]
-        return lambda view: 0 if any(view.told.has(kind) for kind in kinds) else None
+        return lambda view, _: 0 if any(view.told.has(kind) for kind in kinds) else None
     forms = compiled("|".join(map(loosened, rules)))
 
-    def first_of(view: View) -> int | None:
-        match = forms.search(view.flat)
+    def first_of(view: View, offset: int) -> int | None:
+        match = forms.search(view.flat, offset)
         return None if match is None else int(match.start())
 
     return first_of
@@ -113,39 +121,52 @@ class Suspicion:
     """Tells whether one of these rules may find something in a text."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        forms = "|".join([*(loosened(rule) for rule in rules if not rule.told_by), _BRACKETS])
         kinds = frozenset(rule.told_by for rule in rules if rule.told_by)
-        self._ascii = compiled("|".join([forms, *_told(kinds, in_ascii=True)]))
-        forms = forms.replace("\xff", "\x80-\U0010ffff")
-        self._utf8 = compiled_for_utf8("|".join([forms, *_told(kinds, in_ascii=False), _FOREIGN]))
-        self._column = compiled_for_utf8(_words(kinds, in_ascii=False) or _NEVER)
+        forms = "|".join(loosened(rule) for rule in rules if not rule.told_by) or _NEVER
+        in_ascii = "|".join([forms, *_told(kinds, in_ascii=True)])
+        in_utf8 = "|".join([_any_letter(forms), *_told(kinds, in_ascii=False)])
+        self._given = (f"{in_ascii}|{_BRACKETS}|{_QUOTED}", f"{in_utf8}|{_BRACKETS}|{_any_letter(_QUOTED)}|{_FOREIGN}")
+        self._read = (in_ascii, in_utf8)
+        self._column = _words(kinds, in_ascii=False) or _NEVER
 
-    def readings(self, text: str) -> tuple[View, ...]:
-        """The views of the text that may hold something.  Raises: TooLong."""
-        if not self._may_hold(text) and not has_escapes(text):
-            return ()
-        return tuple(view for view in views_of(text) if self._may_hold(view.text))
+    def readings(self, text: str) -> list[tuple[View, int]]:
+        """The views of the text that may hold something, and from where on.  Raises: TooLong."""
+        if self._first(text, self._given) is None and not has_escapes(text):
+            return []
+        firsts = ((view, self._first(view.text, self._read)) for view in views_of(text))
+        return [(view, first) for view, first in firsts if first is not None]
 
-    def _may_hold(self, text: str) -> bool:
+    def _first(self, text: str, forms: tuple[str, str]) -> int | None:
         # A surrogate is no character of any value.
         said = text.encode("utf-8", "replace")
-        pattern = self._ascii if len(said) == len(text) else self._utf8
-        if pattern.search(said) is not None:
-            return True
-        return _is_table(said) and self._column.search(said, 0, said.find(b"\n")) is not None
+        in_ascii = len(said) == len(text)
+        found = (compiled(forms[0]) if in_ascii else compiled_for_utf8(forms[1])).search(said)
+        if found is None:
+            return 0 if self._has_column(said) else None
+        start: int = found.start()
+        return start if in_ascii else len(said[:start].decode("utf-8", "ignore"))
+
+    def _has_column(self, said: bytes) -> bool:
+        """Whether the first row may be a table's, with a telling word in it."""
+        end = said.find(b"\n", 0, _HEAD)
+        if end < 0:
+            return False
+        first = said[:end]
+        if not any(sign in first for sign in _DELIMITERS) or any(sign in first for sign in _NO_TABLES):
+            return False
+        return compiled_for_utf8(self._column).search(first) is not None
+
+
+_DELIMITERS: Final = (b",", b";", b"\t", b"|")
+_NO_TABLES: Final = (b"<", b"{")
+
+
+def _any_letter(forms: str) -> str:
+    return forms.replace("\xff", "\x80-\U0010ffff")
 
 
 # Matches no text.
 _NEVER: Final = r"\z\A."
-
-
-def _is_table(said: bytes) -> bool:
-    """Whether the first two rows may be those of a table."""
-    end = said.find(b"\n", 0, _HEAD)
-    if end < 0 or any(sign in said[:end] for sign in (b"<", b"{", b"=")):
-        return False
-    second = said[end + 1 : end + 1 + _HEAD].partition(b"\n")[0]
-    return any(sign in second and said.count(sign, 0, end) == second.count(sign) for sign in (b",", b";", b"\t", b"|"))
 
 
 def _told(kinds: frozenset[str], *, in_ascii: bool) -> Iterator[str]:

@@ -230,7 +230,7 @@ def test_first_pass_lets_nothing_be_left_out(texts: list[str], way: Callable[[st
 def found_without_first_pass(text: str) -> tuple[Found, ...]:
     class Everything:
         def readings(self, text: str) -> object:
-            return views_of(text)
+            return [(view, 0) for view in views_of(text)]
 
     unhurried = Detector(frozenset(ENTITIES))
     unhurried._suspicion = Everything()  # type: ignore[assignment]

@@ -96,7 +96,7 @@ def test_a_backslash_escapes_in_mysql_and_not_in_postgres() -> None:
 
 
 def test_comments_nest_in_postgres_and_not_in_sqlite() -> None:
-    text = "/* /* */ DROP TABLE t -- */ */ SELECT 1"
+    text = "/* /* */ DROP TABLE t -- */ SELECT 1"
     assert [read_sql(text, each).destructive for each in ("postgres", "sqlite")] == [False, True]
 
 
