@@ -21,6 +21,7 @@ _CLOSES: Final = frozenset({")", "]", "}", "end"})
 _TOLD_APART: Final = _OPENS | _CLOSES | {"join", "straight_join", "on", "using"}
 # Joins of these kinds take no condition.
 _UNCONDITIONAL: Final = frozenset({"cross", "natural"})
+_COLUMN_LISTS: Final = frozenset({"except", "exclude", "replace", "rename"})
 # More than that is too much for whatever statement.
 _MOST_DOUBLINGS: Final = 12
 
@@ -45,11 +46,17 @@ def _repeats(words: Sequence[str]) -> bool:
     return bool(often) and any(len(list(run)) > MAX_REPEATED for word, run in groupby(words) if word in often)
 
 
+def _lists_columns(parts: Sequence[Part], at: int) -> bool:
+    """Whether the bracket there belongs to a star: `* EXCLUDE (`."""
+    return at > 1 and parts[at - 1].word in _COLUMN_LISTS and parts[at - 2].word in {"*", ")"}
+
+
 def is_too_much(parts: Sequence[Part], parser: str) -> bool:
     """Whether the parser would read more than MAX_WORK parts, those it reads again each time anew.
 
-    A bracket behind the name of a type is read as the type's first and as a call's or an array's then; what follows a
-    JOIN without a condition is read as its own and as its neighbour's.  Each doubles what it takes.
+    A bracket behind the name of a type is read as the type's first and as a call's or an array's then, and so are the
+    columns that a star leaves out; what follows a JOIN without a condition is read as its own and as its neighbour's.
+    Each doubles what it takes.
     """
     work, begin, doublings = 0, 0, 0
     outer: list[int] = []
@@ -59,7 +66,7 @@ def is_too_much(parts: Sequence[Part], parser: str) -> bool:
         begin, word, before = at, parts[at].word, parts[at - 1].word if at else ""
         if word in _OPENS:
             outer.append(doublings)
-            doublings += before in types and word != "case"
+            doublings += word != "case" and (before in types or _lists_columns(parts, at))
         elif word in _CLOSES:
             doublings = outer.pop() if outer else doublings
         elif word in {"on", "using"}:
