@@ -72,7 +72,7 @@ def main() -> None:
     for size in (4, 64):
         print(f"  a clean answer of {size} KiB, whole{'':<20}{cpu_us(whole_answer(size * 1024), 2_000 // size):>10.1f}")
     for each in timings():
-        print(f"  {each.detector:<24}{each.what:<46}{each.micros:>12,.1f}")
+        print(f"  {each.detector:<26}{each.what:<46}{each.micros:>12,.1f}")
     report_schemas()
 
 

@@ -63,7 +63,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "se_personnummer": ("personnummer", "personnr", rf"{_B}pers.?nr", "samordning", "personal[ _-]?(?:no|num|identity)", rf"{_B}pnr{_B}"),
     "uk_nhs": (rf"{_B}nhs", "health service"),
     "uk_nino": (rf"{_B}nino{_B}", "national[ _-]?insurance", rf"{_B}ni[ _-]?(?:no|num)", "nat.? ins"),
-    "za_id": (rf"{_B}(?:sa|rsa)[ _-]?id{_B}", "identity", rf"{_B}id[ _-]?(?:no|num|nr)", "national[ _-]?id"),
+    "za_id": (rf"{_B}(?:sa[ _-]id|rsa[ _-]?id){_B}", "identity", rf"{_B}id[ _-]?(?:no|num|nr)", "national[ _-]?id"),
 }  # fmt: skip
 
 # Between the word and the number: one line, or the next one's start.
