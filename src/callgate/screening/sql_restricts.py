@@ -41,14 +41,21 @@ class Condition:
 
     def __init__(self, targets: Mapping[str, str]) -> None:
         self._of = Expressions(targets)
+        # What was read already: a branch of a CASE is asked for twice, and one within another would be four times.
+        self._read: dict[int, tuple[exp.Expr, Rows]] = {}
 
     def restricts(self, node: exp.Expr) -> bool:
         """Whether it leaves rows out.  Raises RecursionError for what nests too deeply."""
         return self.rows(node) not in _ALWAYS
 
-    def rows(self, node: exp.Expr) -> Rows:  # noqa: PLR0911  # a table of kinds of conditions
+    def rows(self, node: exp.Expr) -> Rows:
         """Which rows it holds for.  Raises RecursionError for what nests too deeply."""
         node = bare(node)
+        if id(node) not in self._read:
+            self._read[id(node)] = (node, self._rows(node))
+        return self._read[id(node)][1]
+
+    def _rows(self, node: exp.Expr) -> Rows:  # noqa: PLR0911  # a table of kinds of conditions
         # What most conditions are made of: a common column against a constant.
         if (
             type(node) in MIRRORED

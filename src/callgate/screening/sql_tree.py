@@ -56,6 +56,10 @@ def _made(parser: str) -> _Tools:
     return dialect.tokenizer(), dialect.parser(error_level=ErrorLevel.IMMEDIATE)
 
 
+# What may follow the name of a type and still belong to it.
+_TYPE_ENDS: Final = frozenset({"unsigned", "signed", "zerofill", "zone", "precision", "varying"})
+
+
 @cache
 def type_words(parser: str) -> frozenset[str]:
     """What the parser may take for the name of a type, or for its last word, in lower case."""
