@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field, ValidationInfo, field_validator
 
 from callgate.addresses import Address, Url
+from callgate.config_approvals import ApprovalsConfig, site_url
 from callgate.config_audit import (
     MAX_ORIGIN_CHARACTERS,
     WITHOUT_AUDIT,
@@ -19,6 +20,7 @@ from callgate.config_audit import (
 )
 from callgate.config_users import UsersConfig, issuer_settings
 from callgate.config_values import (
+    AdminTls,
     Audience,
     Authority,
     Bytes,
@@ -146,11 +148,12 @@ def _tls_by_place(found: dict[str, Any]) -> Literal["svid", "off"]:
 class AdminConfig(StrictModel):
     """The second listener: JWKS, metadata, health and readiness, without client certificates.
 
-    `tls`: "svid" serves it with the gate's own SVID; "off" is the default on loopback alone.
+    `tls`: "svid" serves it with the gate's own SVID, files with another certificate; "off" is the default on loopback
+    alone.
     """
 
     listen: ListenAddress = Address("127.0.0.1", 8444)
-    tls: Literal["svid", "off"] = Field(default_factory=_tls_by_place)
+    tls: AdminTls = Field(default_factory=_tls_by_place)
 
 
 class TelemetryConfig(StrictModel):
@@ -197,6 +200,7 @@ class Config(StrictModel):
     servers: Mapping[ServerName, ServerConfig] = Field(min_length=1, max_length=MAX_SERVERS)
     audit: Annotated[AuditConfig, IfMissing(WITHOUT_AUDIT)]
     users: UsersConfig | None = None
+    approvals: ApprovalsConfig | None = None
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
 
@@ -221,6 +225,26 @@ class Config(StrictModel):
         if len(origin) > MAX_ORIGIN_CHARACTERS:
             raise ValueError("needs an 'origin' of its own: that of the issuer would be too long a name for the log")
         return audit.model_copy(update={"origin": origin})
+
+    @field_validator("approvals")
+    @classmethod
+    def _people_reach_it(cls, approvals: ApprovalsConfig | None, info: ValidationInfo) -> ApprovalsConfig | None:
+        admin = info.data.get("admin")
+        if approvals is None or approvals.url or not isinstance(admin, AdminConfig):
+            return approvals
+        url = site_url(admin.listen, is_tls=admin.tls != "off")
+        return approvals.model_copy(update={"url": url}) if admin.listen.port else approvals
+
+    @property
+    def has_approvals(self) -> bool:
+        """Whether there is a place where people are asked, so that `approval` can be met."""
+        return self.approvals is not None
+
+    def approvals_url(self, port: int) -> str:
+        """Where people reach the page of approvals when the admin listener is on `port`; no slash at its end."""
+        if self.approvals is not None and self.approvals.url:
+            return self.approvals.url
+        return site_url(Address(self.admin.listen.host, port), is_tls=self.admin.tls != "off")
 
     @property
     def has_auditors(self) -> bool:
@@ -267,13 +291,14 @@ def load_config(text: str, filename: str) -> Config | tuple[Problem, ...]:
 class Outline(NamedTuple):
     """What a refused file still tells: its policies' paths, () without any, and the servers' names, None without.
 
-    `has_auditors` is False where it certainly names no recipients.
+    `has_auditors` is False where it certainly names no recipients, `has_approvals` where it has no place to ask people.
     """
 
     policy: tuple[str, ...] = ()
     shadow_policy: tuple[str, ...] = ()
     servers: frozenset[str] | None = None
     has_auditors: bool = True
+    has_approvals: bool = True
 
 
 def outline(text: str, filename: str) -> Outline:
@@ -288,6 +313,7 @@ def outline(text: str, filename: str) -> Outline:
         _paths_if_good(value.get("shadow_policy")),
         frozenset(servers) if isinstance(servers, dict) else None,
         not is_without_recipients(value),
+        "approvals" in value,
     )
 
 

@@ -4,16 +4,17 @@ Pure.
 """
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetPydanticSchema, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 from callgate.addresses import Address, Url, check_authority, parse_address
 from callgate.identity.endpoint import InvalidEndpoint, parse_endpoint
 from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from callgate.users.discovery import check_key_url
 from callgate.users.key_set import KEY_KINDS
-from callgate.yaml_model import text_form
+from callgate.yaml_model import StrictModel, text_form
 
 # More than an organisation has teams that each write a part; all of them are looked at ten times a second.
 MAX_POLICY_FILES: Final = 100
@@ -146,6 +147,31 @@ Algorithm = Annotated[
     str, AfterValidator(_check_algorithm), WithJsonSchema({"type": "string", "enum": list(KEY_KINDS)})
 ]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]
+
+
+class CertificateFiles(StrictModel):
+    """A certificate chain and its private key, PEM: of an authority that browsers trust."""
+
+    certificate: Text = Field(description="The certificate and those above it, PEM.")
+    key: Text = Field(description="Its private key, PEM.")
+
+
+def _tls(value: object, files: core_schema.ValidatorFunctionWrapHandler) -> object:
+    if isinstance(value, str) and value not in {"svid", "off"}:
+        raise ValueError(
+            "must be svid, off, or the files of a certificate: {certificate: admin.pem, key: admin-key.pem}"
+        )
+    return value if isinstance(value, str) else files(value)
+
+
+def _tls_schema(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401  # pydantic's
+    # Not as a union: what is wrong with the files is told where it stands, and not once for each alternative.
+    return core_schema.no_info_wrap_validator_function(
+        _tls, handler(CertificateFiles), json_schema_input_schema=handler(source)
+    )
+
+
+AdminTls = Annotated[Literal["svid", "off"] | CertificateFiles, GetPydanticSchema(_tls_schema)]
 ClaimName = Annotated[str, Field(min_length=1, max_length=256)]
 Bytes = Annotated[int, Field(ge=1024, le=1024**3)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -64,13 +64,14 @@ class PolicyFiles:
     """Where a policy stands.
 
     `paths` are files and folders.  Of a folder each `*.yaml` and `*.yml` counts whose name does not start with a dot,
-    in the order of names; no more than MAX_POLICY_FILES in all.  `servers` and `has_auditors` as in
-    `load_policies`.
+    in the order of names; no more than MAX_POLICY_FILES in all.  `servers`, `has_auditors` and
+    `has_approvals` as in `load_policies`.
     """
 
     paths: tuple[Path, ...]
     servers: frozenset[str] | None = None
     has_auditors: bool = True
+    has_approvals: bool = True
 
     def __str__(self) -> str:
         """The paths, for people."""
@@ -111,10 +112,13 @@ class PolicyFiles:
 
     def compiled(self, reading: Reading) -> Policy | tuple[Problem, ...]:
         """The policy that these files make, or all that is wrong with them."""
-        policy = load_policies(reading.texts, self.servers, has_auditors=self.has_auditors) if reading.texts else ()
+        policy = self._loaded(reading.texts) if reading.texts else ()
         if isinstance(policy, tuple):
             return (*reading.problems, *policy)
         return reading.problems or policy
+
+    def _loaded(self, texts: Sequence[tuple[str, str]]) -> Policy | tuple[Problem, ...]:
+        return load_policies(texts, self.servers, has_auditors=self.has_auditors, has_approvals=self.has_approvals)
 
     def load(self) -> Policy | tuple[Problem, ...]:
         """Read and compile it now."""
@@ -129,10 +133,15 @@ class PolicyFiles:
 
 
 def policy_files(
-    folder: Path, paths: Iterable[str], servers: frozenset[str] | None = None, *, has_auditors: bool = True
+    folder: Path,
+    paths: Iterable[str],
+    servers: frozenset[str] | None = None,
+    *,
+    has_auditors: bool = True,
+    has_approvals: bool = True,
 ) -> PolicyFiles:
     """What callgate.yaml in `folder` names by `paths`."""
-    return PolicyFiles(tuple(folder / path for path in paths), servers, has_auditors)
+    return PolicyFiles(tuple(folder / path for path in paths), servers, has_auditors, has_approvals)
 
 
 def read_text(path: Path, max_bytes: int) -> str | Problem:

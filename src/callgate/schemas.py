@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, JsonValue, TypeAdapter
@@ -120,7 +120,14 @@ def _inside(annotation: Any) -> str:  # noqa: ANN401  # annotations have no type
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # annotations have no type of their own
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
+    if get_origin(annotation) in {Union, UnionType} and any(map(_is_words, get_args(annotation))):
+        # What may be one of some words is told of as one value.
+        return None
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+
+
+def _is_words(annotation: Any) -> bool:  # noqa: ANN401  # annotations have no type of their own
+    return get_origin(annotation) is Literal
 
 
 def read_words() -> Words:

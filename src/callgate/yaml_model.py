@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, Strict, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
@@ -65,6 +65,11 @@ def _long_seconds(value: object) -> int:
     if found is None:
         raise ValueError("must be a duration such as '12h' or '90d'")
     return int(found[1]) * _UNIT_S[found[2]]
+
+
+def seconds_from_zero(value: object) -> int:
+    """`0s`, or what `Seconds` reads.  Raises ValueError."""
+    return 0 if value == "0s" else _seconds(value)
 
 
 # Written `10s`, `5m` or `8h`; whole seconds in Python.
@@ -277,9 +282,10 @@ def _descend(kind: Any, step: str | int) -> Any:  # noqa: ANN401  # annotations 
 
 
 def _bare(kind: Any) -> Any:  # noqa: ANN401  # annotations have no type of their own
-    """An annotation without `Annotated` and `| None`."""
+    """An annotation without `Annotated`, `| None` and words that may stand in its place."""
     if get_origin(kind) is Annotated:
         return _bare(get_args(kind)[0])
     if get_origin(kind) in {Union, UnionType}:
-        return _bare(next((part for part in get_args(kind) if part is not type(None)), None))
+        parts = (part for part in get_args(kind) if part is not type(None) and get_origin(part) is not Literal)
+        return _bare(next(parts, None))
     return kind

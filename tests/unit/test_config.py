@@ -253,7 +253,9 @@ def test_refuses_with_place_and_words(old: str, new: str, problem: str) -> None:
         ("limits: []", "c.yaml:12:9: limits must be a mapping of keys to values, not a list"),
         ("admin: {listen: 0.0.0.0:8443}", "c.yaml:12:8: admin must listen elsewhere than the gate itself"),
         ("admin: {listen: nowhere}", "c.yaml:12:17: listen must name a port"),
-        ("admin: {tls: on}", "c.yaml:12:14: tls must be 'svid' or 'off'"),
+        ("admin: {tls: on}", "c.yaml:12:14: tls must be svid, off, or the files of a certificate"),
+        ("admin: {tls: {certificate: a.pem}}", "c.yaml:12:9: key 'key' is missing in tls"),
+        ("admin: {tls: [svid]}", "c.yaml:12:14: tls must be a mapping of keys to values, not a list"),
         ("authorities: []", "c.yaml:12:14: authorities must not be an empty list"),
         ("authorities: ['*.acme.test']", "c.yaml:12:15: authorities[0] must have a host name"),
         ("authorities: [Gate.test]", "c.yaml:12:15: authorities[0] must have its host in lower case"),
@@ -262,7 +264,7 @@ def test_refuses_with_place_and_words(old: str, new: str, problem: str) -> None:
         ("allowed_origins: ['https://a.test/']", "c.yaml:12:19: allowed_origins[0] must be an origin"),
         ("allowed_origins: ['https://a.test:443']", "c.yaml:12:19: allowed_origins[0] must be an origin"),
         ("svid_hint: ''", "c.yaml:12:12: svid_hint must not be empty"),
-        ("approvals: {}", "c.yaml:12:1: unknown key 'approvals'"),
+        ("approval: {}", "c.yaml:12:1: unknown key 'approval'; did you mean 'approvals'?"),
     ],
 )
 def test_refuses_further_key_with_place_and_words(more: str, problem: str) -> None:
@@ -340,10 +342,11 @@ def test_tells_of_all_faults_at_once() -> None:
 
 def test_outline_tells_what_it_can_of_a_refused_file() -> None:
     refused = changed("0.0.0.0:8443", "x") + "shadow_policy: [next, more.yaml]\n"
-    assert outline(refused, "c.yaml") == (("policy.yaml",), ("next", "more.yaml"), frozenset({"ledger"}), False)
-    assert outline("policy: 5\nservers: []\n", "c.yaml") == ((), (), None, True)
-    assert outline("[]", "c.yaml") == ((), (), None, True)
-    assert outline("a: [", "c.yaml") == ((), (), None, True)
+    assert outline(refused, "c.yaml") == (("policy.yaml",), ("next", "more.yaml"), frozenset({"ledger"}), False, False)
+    assert outline(refused + "approvals: 5\n", "c.yaml").has_approvals
+    assert outline("policy: 5\nservers: []\n", "c.yaml") == ((), (), None, True, False)
+    assert outline("[]", "c.yaml") == ((), (), None, True, True)
+    assert outline("a: [", "c.yaml") == ((), (), None, True, True)
 
 
 def test_a_policy_may_be_several_files_and_folders() -> None:

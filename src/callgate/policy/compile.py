@@ -12,11 +12,14 @@ from types import MappingProxyType
 from typing import Final
 
 from callgate.identity.spiffe_id import SpiffeId, TrustDomain
+from callgate.policy.approval import Owners
 from callgate.policy.compile_rule import RuleEntry, compiled_rule
 from callgate.policy.compile_screening import declaration_of, screen_of, tags_of
 from callgate.policy.condition import Condition, compile_condition
 from callgate.policy.file_faults import rules_of, unknown_unmasked
-from callgate.policy.model import POLICY_LIMITS, PolicyFile, cross_check
+from callgate.policy.model import POLICY_LIMITS, OwnersEntry, PolicyFile, cross_check
+from callgate.policy.owned import Owned, owners_of
+from callgate.policy.patterns import WorkloadPattern
 from callgate.policy.rule import Rule, RuleKind
 from callgate.policy.screens import Screen, Screens
 from callgate.policy.tags import Declaration, TagEntry, ToolTags
@@ -43,6 +46,7 @@ class Policy:
     rules: Mapping[str, tuple[Rule, ...]]
     tags: ToolTags = field(default_factory=ToolTags)
     screening: Screens = field(default_factory=Screens)
+    owned: tuple[Owned, ...] = ()
     sources: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     _views: dict[tuple[str, str, str], View] = field(default_factory=dict, repr=False, compare=False)
 
@@ -59,6 +63,10 @@ class Policy:
     def count(self, kind: RuleKind) -> int:
         """How many grants or denials there are."""
         return sum(rule.kind == kind for rules in self.rules.values() for rule in rules)
+
+    def owners_of(self, caller: SpiffeId) -> Owners:
+        """Who answers for a workload; nobody where no entry of `owners` names it."""
+        return owners_of(self.owned, caller)
 
     def view(self, caller: SpiffeId, server: str, now: float) -> View:
         """What this policy has for `caller` on `server` at `now`, in Unix seconds."""
@@ -80,10 +88,12 @@ class _Reading:
 
     servers: frozenset[str] | None
     has_auditors: bool
+    has_approvals: bool
     rules: dict[str, list[Rule]] = field(default_factory=dict)
     tags: list[TagEntry] = field(default_factory=list)
     declarations: list[Declaration] = field(default_factory=list)
     screens: list[Screen] = field(default_factory=list)
+    owned: list[Owned] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     trust_domains: set[TrustDomain] = field(default_factory=set)
     ids: dict[str, str] = field(default_factory=dict)
@@ -94,7 +104,9 @@ class _Reading:
 
         def check(document: Document) -> Iterator[Problem]:
             self.documents.append(document)
-            yield from cross_check(document, self.servers, has_auditors=self.has_auditors)
+            yield from cross_check(
+                document, self.servers, has_auditors=self.has_auditors, has_approvals=self.has_approvals
+            )
             yield from self._conditions_of(document)
 
         file = read_model(text, filename, PolicyFile, check, POLICY_LIMITS)
@@ -104,6 +116,7 @@ class _Reading:
         self.tags += (tags_of(entry) for entry in file.tools if entry.tags)
         self.declarations += (declaration_of(entry) for entry in file.tools if entry.sql or entry.shell)
         self.screens += map(screen_of, file.screening)
+        self.owned += self._owned(file.owners, self.documents[-1])
         return tuple(self._take(file, self.documents[-1]))
 
     @property
@@ -124,6 +137,13 @@ class _Reading:
                     yield document.problem(
                         place, f"when: {problem.message} (at character {problem.column} of '{shown(text)}')"
                     )
+
+    @staticmethod
+    def _owned(entries: Sequence[OwnersEntry], document: Document) -> Iterator[Owned]:
+        for index, entry in enumerate(entries):
+            workloads = tuple(map(WorkloadPattern.parse, entry.workloads))
+            owners = Owners(frozenset(entry.people or ()), frozenset(entry.groups or ()))
+            yield Owned(workloads, owners, document.file, document.position_of(("owners", index))[0])
 
     def _take(self, file: PolicyFile, document: Document) -> Iterator[Problem]:
         lists: tuple[tuple[str, Sequence[RuleEntry]], ...] = (
@@ -152,13 +172,17 @@ def load_policy(text: str, filename: str, servers: frozenset[str] | None = None)
 
 
 def load_policies(
-    files: Sequence[tuple[str, str]], servers: frozenset[str] | None = None, *, has_auditors: bool = True
+    files: Sequence[tuple[str, str]],
+    servers: frozenset[str] | None = None,
+    *,
+    has_auditors: bool = True,
+    has_approvals: bool = True,
 ) -> Policy | tuple[Problem, ...]:
     """Read a policy of several files, each (name, text); rules and tags add up.  At least one file.
 
-    `servers` as in `load_policy`, `has_auditors` as in `model.cross_check`.
+    `servers` as in `load_policy`, `has_auditors` and `has_approvals` as in `model.cross_check`.
     """
-    reading = _Reading(servers, has_auditors)
+    reading = _Reading(servers, has_auditors, has_approvals)
     problems = [problem for name, text in files for problem in reading.read(text, name)]
     problems += unknown_unmasked(reading.documents)
     if problems:
@@ -170,6 +194,7 @@ def load_policies(
         rules=MappingProxyType({server: _grants_first(rules) for server, rules in reading.rules.items()}),
         tags=ToolTags(tuple(reading.tags), tuple(reading.declarations)),
         screening=Screens(tuple(reading.screens), is_idle=not reading.screens and not reading.masks),
+        owned=tuple(reading.owned),
         sources=tuple(files),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from callgate.policy.approval_entries import compiled_approval
 from callgate.policy.condition import Condition, RuleCondition
 from callgate.policy.file_faults import default_id
 from callgate.policy.limit import Limit
@@ -45,6 +46,7 @@ def compiled_rule(entry: RuleEntry, when: Condition | None, place: tuple[str, in
         scopes=tuple(map(ScopeTemplate.parse, grant.scopes or ())) if grant else (),
         ttl_s=grant.ttl_s if grant else None,
         limit=Limit(name, grant.limit.calls, grant.limit.per_s) if grant and grant.limit else None,
+        approval=compiled_approval(name, grant.approval) if grant and grant.approval else None,
         record=grant.record if grant else None,
         mask=rules_of(grant.mask) if grant else (),
         unmask=tuple(sorted(names_of(grant.unmask))) if grant else (),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from callgate.errors import GatewayError, Reason
+from callgate.policy.approval import Approval
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.limit import Limit
@@ -75,7 +76,7 @@ class Permit:
     say beside the scopes that the gate writes: for `tools/call` the union over those grants in the order of the file;
     for `tools/list` that of the caller's grants on the server that could allow a call, for servers that show their list
     by scope; else nothing.  `ttl_s` is the smallest of those grants', None where none says, and `not_after` the moment
-    (Unix seconds) at which the first of them ends.  `limits` is what has to be counted.  `listable` are the tools that
+    (Unix seconds) at which the first of them ends.  `limits` is what has to be counted.  `approvals`: what people have to agree to, and all of it.  `listable` are the tools that
     the caller's grants name exactly and that it could call; for `tools/list` alone.  `record` is how much goes on record:
     the most that one of those grants asks for; None where none says, and for other methods than `tools/call`: then the
     server's default counts.  `screening` is what arguments and answers are screened by: what the policy says of the
@@ -90,9 +91,15 @@ class Permit:
     policy_digest: str
     listable: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
+    approvals: tuple[Approval, ...] = ()
     not_after: float | None = None
     record: RecordLevel | None = None
     screening: Screening = UNSCREENED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether people are asked, whatever stands in the arguments."""
+        return any(not approval.only_held for approval in self.approvals)
 
     def __post_init__(self, seal: _Seal) -> None:
         if seal is not _SEAL:
@@ -291,6 +298,7 @@ def _permit_for_tool(policy: Policy, call: Call, granting: tuple[Naming, ...], s
         grants=ids,
         policy_digest=policy.digest,
         limits=tuple([rule.limit for rule in rules if rule.limit is not None]),
+        approvals=tuple([rule.approval for rule in rules if rule.approval is not None]),
         not_after=min((naming.ends for naming in granting if naming.ends is not None), default=None),
         record=strongest(rule.record for rule in rules),
         screening=policy.screening.of_call(call.server, call.tool, ids, rules),

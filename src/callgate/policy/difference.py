@@ -17,6 +17,9 @@ class Change(StrEnum):
 
     DENIED = "allow_to_deny"
     ALLOWED = "deny_to_allow"
+    # Allowed both times, but now people have to agree, or no longer.
+    HELD = "allow_to_hold"
+    FREED = "hold_to_allow"
     # Allowed both times, by other grants or on other terms.
     TERMS = "other_terms"
     # Denied both times.
@@ -29,8 +32,8 @@ class Change(StrEnum):
 class Difference:
     """One change.
 
-    `old`, `new`: both decisions; None where it is not known which.  `aspects`: for TERMS, what is different (grants,
-    scopes, ttl, limits, record, screening).  Where it cannot be told: `may` is what may have changed ("" for nothing), `hinges` the
+    `old`, `new`: both decisions; None where it is not known which.  `aspects`: for TERMS, HELD and FREED, what is different
+    (grants, scopes, ttl, limits, approvals, record, screening).  Where it cannot be told: `may` is what may have changed ("" for nothing), `hinges` the
     conditions and scopes that it hangs on, and `needs` the variables that they read and that are not known; `policy` is
     the text of the one that decided.
     """
@@ -92,11 +95,21 @@ def _compared(old: Verdict, new: Verdict, fill: Fill) -> Difference | None:
         return Difference(Change.REASON, old, new) if old.reason != new.reason else None
     aspects = tuple(_aspects(old, new, fill))
     certain = tuple(aspect for aspect in aspects if aspect not in _UNCERTAIN)
+    if old.is_held is not new.is_held:
+        return _held_otherwise(old, new, certain)
     if certain or not aspects:
         return Difference(Change.TERMS, old, new, certain) if certain else None
     scopes = old.terms.scopes ^ new.terms.scopes if old.terms and new.terms else ()
     needs = tuple(_UNCERTAIN[aspect] for aspect in aspects)
     return Difference(Change.UNKNOWN, old, new, (), ("", Change.TERMS), tuple(sorted(scopes)), needs)
+
+
+def _held_otherwise(old: Verdict, new: Verdict, certain: tuple[str, ...]) -> Difference:
+    change = Change.HELD if new.is_held else Change.FREED
+    if None not in {old.is_held, new.is_held}:
+        return Difference(change, old, new, certain)
+    may: tuple[str, ...] = (Change.TERMS, change) if certain else ("", Change.TERMS, change)
+    return Difference(Change.UNKNOWN, old, new, (), may, (), ("policy",))
 
 
 def _aspects(old: Verdict, new: Verdict, fill: Fill) -> Iterator[str]:
@@ -112,6 +125,7 @@ def _aspects(old: Verdict, new: Verdict, fill: Fill) -> Iterator[str]:
     for aspect, before, after in (
         ("ttl", old.terms.ttl_s, new.terms.ttl_s),
         ("limits", old.terms.limits, new.terms.limits),
+        ("approvals", old.terms.approvals, new.terms.approvals),
         ("record", old.terms.record, new.terms.record),
         ("screening", old.terms.screening, new.terms.screening),
     ):

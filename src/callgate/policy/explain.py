@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
+from callgate.policy.approval import Owners
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
 from callgate.policy.condition import RuleCondition, Truth
@@ -79,11 +80,23 @@ class RuleVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The decision, and what each rule of the call's server says to it, in the order of the policy."""
+    """The decision, and what each rule of the call's server says to it, in the order of the policy.
+
+    `owners`: who answers for the caller.
+    """
 
     call: Call
     decision: Decision
     verdicts: tuple[RuleVerdict, ...]
+    owners: Owners = field(default_factory=Owners)
+
+    @property
+    def outcome(self) -> Literal["allow", "hold", "deny"]:
+        """What comes of the call: `hold` where people have to agree first, whatever its arguments hold."""
+        permit = self.decision.permit
+        if permit is None:
+            return "deny"
+        return "hold" if permit.is_held else "allow"
 
     @property
     def sentence(self) -> str:
@@ -106,7 +119,8 @@ def explain(policy: Policy, call: Call) -> Explanation:
     """Decide on a call, and say why.  Total, as `decide` is."""
     decision = decide(policy, call)
     rules = policy.rules.get(call.server, ())
-    return Explanation(call, decision, tuple(RuleVerdict(rule, tuple(_answers(rule, call, policy))) for rule in rules))
+    verdicts = tuple(RuleVerdict(rule, tuple(_answers(rule, call, policy))) for rule in rules)
+    return Explanation(call, decision, verdicts, policy.owners_of(call.caller))
 
 
 def _answers(rule: Rule, call: Call, policy: Policy) -> Iterator[Answer]:

@@ -71,7 +71,7 @@ def _foreign_workloads(document: Document, rules: Iterable[Entry]) -> Iterator[P
     listed = _dict(document.value).get("trust_domains")
     if not isinstance(listed, list) or not listed:
         return
-    for path, rule in rules:
+    for path, rule in (*rules, *entries_of(document.value, "owners")):
         excepted = _list(_dict(rule.get("except")).get("workloads"))
         for keys, texts in ((("workloads",), _list(rule.get("workloads"))), (("except", "workloads"), excepted)):
             for index, text in enumerate(texts):
@@ -132,6 +132,16 @@ def recordings_for_nobody(document: Document) -> Iterator[Problem]:
             yield document.problem(
                 (*path, "record"),
                 "record: full needs somebody who can read it, and audit.recipients of callgate.yaml names nobody",
+            )
+
+
+def approvals_by_nobody(document: Document) -> Iterator[Problem]:
+    """Approvals, where the configuration has no place at which people are asked."""
+    for path, grant in entries_of(document.value, "grants"):
+        if "approval" in grant:
+            yield document.problem(
+                (*path, "approval"),
+                "approval needs a place where people are asked; add 'approvals: {folder: approvals}' to callgate.yaml",
             )
 
 

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from callgate.policy import remarks
 from callgate.policy.compile import Policy
 from callgate.policy.coverage import tool_covers, workload_covers
+from callgate.policy.lint_approvals import lint_approvals
 from callgate.policy.lint_conditions import lint_conditions
 from callgate.policy.lint_pairs import lint_pairs
 from callgate.policy.lint_screening import lint_screening
@@ -57,6 +58,7 @@ def lint(policy: Policy, files: Sequence[tuple[str, str]], known: Surroundings) 
     found += lint_pairs(policy.rules, places)
     found += lint_conditions(policy, places, known.tools)
     found += lint_screening(policy, places, known.tools)
+    found += lint_approvals(policy, places)
     names = {name: index for index, (name, _) in enumerate(files)}
     return tuple(sorted(found, key=lambda remark: (names.get(remark.file, len(names)), *remark.place)))
 

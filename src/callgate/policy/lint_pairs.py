@@ -5,7 +5,7 @@ in shadow that could never do anything is told of, too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from callgate.policy import remarks
@@ -118,7 +118,7 @@ def _wider_grant(grant: Rule, server: _Server, places: Places) -> Iterator[Remar
                 words = f"grant '{grant.id}' adds nothing: '{other.id}' gives all of it"
                 yield places.remark(remarks.REDUNDANT_GRANT, grant, (), words)
                 return
-        elif grant.limit is None:
+        elif grant.limit is None and _asks_people_as_much(other, grant):
             yield _bypassed(grant, other, places)
             return
 
@@ -150,15 +150,21 @@ def _is_limited_alike(wide: Rule, narrow: Rule) -> bool:
 def _obliges_as_much(wide: Rule, narrow: Rule) -> bool:
     """Whether `narrow` adds nothing to what `wide` obliges to.
 
-    Scopes, the token's life, what is recorded, a limit, masks: and without it nothing is unmasked that was not.
+    Scopes, the token's life, what is recorded, a limit, an approval, masks: and without it nothing is unmasked that was not.
     """
     return (
         _scopes(narrow) <= _scopes(wide)
         and (narrow.ttl_s is None or (wide.ttl_s is not None and wide.ttl_s <= narrow.ttl_s))
         and strongest((wide.record, narrow.record)) == wide.record
         and narrow.limit is None
+        and _asks_people_as_much(wide, narrow)
         and _masks_as_much(wide, narrow)
     )
+
+
+def _asks_people_as_much(wide: Rule, narrow: Rule) -> bool:
+    mine = narrow.approval
+    return mine is None or (wide.approval is not None and replace(wide.approval, rule=mine.rule) == mine)
 
 
 def _masks_as_much(wide: Rule, narrow: Rule) -> bool:

@@ -29,12 +29,13 @@ _KINDS: Final = ("entity", "pattern", "key", "pointer")
 _NAMED: Final = (*ENTITIES, *GROUPS)
 
 ModeText: TypeAlias = Literal["redact", "partial", "pseudonym", "drop", "deny"]
+ArgumentModeText: TypeAlias = Literal["redact", "partial", "pseudonym", "drop", "deny", "hold"]
 ShellForm: TypeAlias = Literal["bash", "argv"]
 
 
-def _available(mode: object) -> object:
+def _of_answers(mode: object) -> object:
     if mode == Mode.HOLD:
-        raise ValueError("hold is not available in this version; the file is refused rather than read without it")
+        raise ValueError("hold is for mask_arguments alone: when a tool answers, there is nothing left to agree to")
     return mode
 
 
@@ -89,7 +90,7 @@ def _as_entry(value: object) -> object:
 _ENTITY: Final = WithJsonSchema({"type": "string", "enum": [*_NAMED]})
 Entity = Annotated[str, AfterValidator(_check_entity), _ENTITY]
 MaskName = Annotated[str, AfterValidator(check_mask_name), text_form(MASK_NAME.pattern, "employee")]
-MaskMode = Annotated[ModeText, BeforeValidator(_available)]
+MaskMode = Annotated[ModeText, BeforeValidator(_of_answers)]
 Pattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_CHARACTERS), AfterValidator(_check_pattern)]
 KeyText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 Pointer = Annotated[
@@ -108,8 +109,8 @@ Place = Annotated[
 Dialect = Annotated[str, AfterValidator(_check_dialect), WithJsonSchema({"type": "string", "enum": [*DIALECTS]})]
 
 
-class MaskEntry(StrictModel):
-    """One thing that is looked for, and what becomes of it.
+class ArgumentMaskEntry(StrictModel):
+    """One thing that is looked for in arguments, and what becomes of it.
 
     Exactly one of `entity`, `pattern`, `key` and `pointer`; a pattern and a pointer need a `name`, a key may have one.
     """
@@ -121,7 +122,7 @@ class MaskEntry(StrictModel):
     key: KeyText | None = None
     pointer: Pointer | None = None
     name: MaskName | None = None
-    mode: MaskMode = "redact"
+    mode: ArgumentModeText = "redact"
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -145,10 +146,19 @@ class MaskEntry(StrictModel):
         return (MaskRule(mode, name, "", self.pattern or "", self.key or "", self.pointer or ""),)
 
 
+class MaskEntry(ArgumentMaskEntry):
+    """One thing that is looked for in answers, and what becomes of it."""
+
+    mode: MaskMode = "redact"
+
+
+ArgumentMask = Annotated[
+    ArgumentMaskEntry, BeforeValidator(_as_entry, json_schema_input_type=Entity | ArgumentMaskEntry)
+]
 Mask = Annotated[MaskEntry, BeforeValidator(_as_entry, json_schema_input_type=Entity | MaskEntry)]
 
 
-def rules_of(entries: Iterable[MaskEntry] | None) -> tuple[MaskRule, ...]:
+def rules_of(entries: Iterable[ArgumentMaskEntry] | None) -> tuple[MaskRule, ...]:
     """What all of them say, each thing once."""
     return tuple(dict.fromkeys(rule for entry in entries or () for rule in entry.rules()))
 
@@ -156,6 +166,15 @@ def rules_of(entries: Iterable[MaskEntry] | None) -> tuple[MaskRule, ...]:
 def names_of(names: Iterable[str] | None) -> frozenset[str]:
     """Names of what is masked, groups as their entities."""
     return frozenset(entity for name in names or () for entity in GROUPS.get(name, (name,)))
+
+
+def place_of(steps: Iterable[str | int]) -> str:
+    """An argument's name, or else the pointer to it: what `steps_of` reads."""
+    match [*steps]:
+        case [str(name)] if not name.startswith("/"):
+            return name
+        case many:
+            return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in many)
 
 
 def steps_of(place: str) -> tuple[str | int, ...]:

@@ -1,21 +1,22 @@
 """The policy file as it is written: what each key may hold, and what the keys must be to each other.
 
-The whole file is refused for one mistake in it.  An obligation that the gate cannot meet yet is a
-mistake here: a rule read without it would let more through than its author wrote.
+The whole file is refused for one mistake in it.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from callgate.identity.spiffe_id import InvalidSpiffeId, TrustDomain
 from callgate.policy import file_faults
+from callgate.policy.approval_entries import ApprovalEntry, OwnedEntry
 from callgate.policy.mask_entries import (
     MASK_NAME,
     MAX_DECLARED,
     MAX_MASKS,
+    ArgumentMask,
     Dialect,
     Mask,
     Place,
@@ -30,8 +31,6 @@ from callgate.screening.packs import PACKS, pack_problem
 from callgate.screening.terms import GROUPS
 from callgate.yaml_model import Items, Seconds, StrictModel, did_you_mean, text_form
 from callgate.yaml_strict import Document, Problem, YamlLimits
-
-T = TypeVar("T")
 
 # 10 000 rules of 250 bytes each, with room for comments.
 POLICY_LIMITS: Final = YamlLimits(max_bytes=4 * 1024 * 1024)
@@ -59,8 +58,8 @@ MAX_SCREENING_ENTRIES: Final = 1_000
 MAX_WINDOW_S: Final = 24 * 3600
 # A leap year.  What ends later has a date at which it does, and that is `until`.
 MAX_LASTING_S: Final = 366 * 24 * 3600
-# Whoever has to agree looks at it within a week, or is asked anew.
-MAX_AGREEMENT_S: Final = 7 * 24 * 3600
+# One for each team that builds agents.
+MAX_OWNERS: Final = 1_000
 
 # Names in a decision that are no rule's.
 DEFAULT_DENY: Final = "default-deny"
@@ -126,10 +125,6 @@ def _check_tag(text: str) -> str:
     return text
 
 
-def _not_available(_: T) -> T:
-    raise ValueError("is not available in this version; the file is refused rather than read without it")
-
-
 def _at_most(limit_s: int) -> AfterValidator:
     def check(seconds: int) -> int:
         if seconds > limit_s:
@@ -155,9 +150,6 @@ def _check_unmasked(text: str) -> str:
     return text if text in GROUPS else check_mask_name(text)
 
 
-# What an editor marks wherever it stands.
-_REFUSED: Final = WithJsonSchema({"not": {}, "description": "Not available in this version."})
-
 RuleId = Annotated[
     str,
     AfterValidator(_check_rule_id),
@@ -180,10 +172,10 @@ Scope = Annotated[
 TokenSeconds = Annotated[Seconds, AfterValidator(_check_ttl)]
 WindowSeconds = Annotated[Seconds, _at_most(MAX_WINDOW_S)]
 LastingSeconds = Annotated[Seconds, _at_most(MAX_LASTING_S)]
-AgreementSeconds = Annotated[Seconds, _at_most(MAX_AGREEMENT_S)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Tag = Annotated[str, AfterValidator(_check_tag), text_form(_TAG.pattern, "reads_private")]
 Masks = Annotated[Items[Mask], Field(min_length=1, max_length=MAX_MASKS)]
+ArgumentMasks = Annotated[Items[ArgumentMask], Field(min_length=1, max_length=MAX_MASKS)]
 Unmasked = Annotated[str, AfterValidator(_check_unmasked), text_form(MASK_NAME.pattern, "email", "employee")]
 PackReference = Annotated[str, AfterValidator(_check_pack), WithJsonSchema({"type": "string", "enum": [*PACKS]})]
 TextHandling = Literal["strip", "deny", "pass"]
@@ -226,13 +218,6 @@ class LimitEntry(StrictModel):
     per_s: WindowSeconds = Field(alias="per")
 
 
-class ApprovalEntry(StrictModel):
-    """Who has to agree, and for how long the agreement may take."""
-
-    by: Items[Name] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
-    within_s: AgreementSeconds | None = Field(default=None, alias="within")
-
-
 class _NamedEntry(StrictModel):
     """A rule has a name of its own."""
 
@@ -266,10 +251,10 @@ class GrantEntry(_ConditionsEntry, _NamedEntry):
     scopes: Items[Scope] | None = Field(default=None, min_length=1, max_length=MAX_SCOPES_IN_GRANT)
     ttl_s: TokenSeconds | None = Field(default=None, alias="ttl")
     limit: LimitEntry | None = None
-    approval: Annotated[ApprovalEntry, AfterValidator(_not_available), _REFUSED] | None = None
+    approval: ApprovalEntry | None = None
     mask: Masks | None = None
     unmask: Items[Unmasked] | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
-    mask_arguments: Masks | None = None
+    mask_arguments: ArgumentMasks | None = None
     record: RecordLevel | None = None
 
 
@@ -357,10 +342,16 @@ class ScreeningEntry(_SaysSomething):
     server: ServerName
     tools: Items[Tool] = Field(default=("*",), min_length=1, max_length=MAX_PATTERNS_IN_RULE)
     mask: Masks | None = None
-    mask_arguments: Masks | None = None
+    mask_arguments: ArgumentMasks | None = None
     base64: Literal["pass", "screen", "deny"] | None = None
     text: TextEntry | None = None
     schemas: Literal["off", "known", "required"] | None = None
+
+
+class OwnersEntry(OwnedEntry):
+    """Which workloads these people and groups answer for."""
+
+    workloads: Items[Workload] = Field(min_length=1, max_length=MAX_PATTERNS_IN_RULE)
 
 
 class PolicyFile(StrictModel):
@@ -370,19 +361,25 @@ class PolicyFile(StrictModel):
     trust_domains: Items[TrustDomainName] = Field(min_length=1, max_length=MAX_TRUST_DOMAINS)
     tools: Items[ToolsEntry] = Field(default=(), max_length=MAX_RULES)
     screening: Items[ScreeningEntry] = Field(default=(), max_length=MAX_SCREENING_ENTRIES)
+    owners: Items[OwnersEntry] = Field(default=(), max_length=MAX_OWNERS)
     packs: Items[PackEntry] = Field(default=(), max_length=MAX_RULES)
     grants: Items[GrantEntry] = Field(default=(), max_length=MAX_RULES)
     denials: Items[DenialEntry] = Field(default=(), max_length=MAX_RULES)
 
 
-def cross_check(document: Document, servers: frozenset[str] | None, *, has_auditors: bool = True) -> Iterator[Problem]:
+def cross_check(
+    document: Document, servers: frozenset[str] | None, *, has_auditors: bool = True, has_approvals: bool = True
+) -> Iterator[Problem]:
     """What no key tells by itself; `servers` are the ones that exist, None where that is not known.
 
-    `has_auditors`: whether the configuration names somebody who can read what is recorded in full; True where that is
-    not known.  The document may have any shape: this is asked of a file that has been refused, too.
+    `has_auditors`: whether the configuration names somebody who can read what is recorded in full; `has_approvals`:
+    whether it says where people are asked; True where that is not known.  The document may have any shape: this is asked
+    of a file that has been refused, too.
     """
     yield from file_faults.faults(document)
     if servers is not None:
         yield from file_faults.unknown_servers(document, servers)
     if not has_auditors:
         yield from file_faults.recordings_for_nobody(document)
+    if not has_approvals:
+        yield from file_faults.approvals_by_nobody(document)

@@ -38,6 +38,15 @@ OF_INSPECTION: Final = frozenset(
         Reason.SCREENING_FAILED,
     }
 )
+# Allowed by policy, which also says that a person has to agree; a dry run is told so where it is decided.
+OF_APPROVAL: Final = frozenset(
+    {
+        Reason.APPROVAL_REQUIRED,
+        Reason.APPROVAL_DENIED,
+        Reason.TOO_MANY_APPROVALS,
+        Reason.APPROVALS_UNAVAILABLE,
+    }
+)
 BY_POLICY: Final = frozenset({Reason.DENIED, Reason.NO_GRANT})
 AFTER_POLICY: Final = frozenset(Stage) - {
     Stage.ACCEPT, Stage.AUTHENTICATE, Stage.READ, Stage.IDENTIFY, Stage.DECIDE,
@@ -61,6 +70,8 @@ class Ruling(StrEnum):
     DENIED = "denied"
     # Allowed, and refused by a limit.
     LIMITED = "limited"
+    # Allowed, and refused because nobody had agreed, or somebody had not.
+    HELD = "held"
     # Refused before the policy was asked.
     NOT_ASKED = "not_asked"
 
@@ -112,9 +123,11 @@ def ruling_of(record: JsonObject) -> Ruling | None:
         return None
     if kind == "intent" or (kind == "absorbed" and reason == ""):
         return Ruling.ALLOWED
-    if _DECIDED in list_of(record.get("path")) or stage in AFTER_POLICY:
-        return Ruling.ALLOWED
-    if reason == Reason.DRY_RUN or reason in OF_INSPECTION:
+    if stage == Stage.APPROVE or reason in OF_APPROVAL:
+        # Such a call counts among those that were made once people have agreed, and not before.
+        return Ruling.LIMITED if reason in LIMITS else Ruling.HELD
+    was_let_on = _DECIDED in list_of(record.get("path")) or stage in AFTER_POLICY
+    if was_let_on or reason == Reason.DRY_RUN or reason in OF_INSPECTION:
         return Ruling.ALLOWED
     if stage == Stage.DECIDE and reason in LIMITS:
         return Ruling.LIMITED

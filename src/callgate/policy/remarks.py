@@ -244,6 +244,58 @@ IDLE_ENTRY: Final = Check(
     "An entry of `screening` or `tools` is about a server that no rule is about.",
     "Write the server as callgate.yaml and the rules do, or take the entry out.",
 )
+NO_OWNER: Final = Check(
+    "CG220",
+    "no-owner",
+    Level.WARNING,
+    "The grant's approval has `four_eyes`, and no entry of `owners` names a workload that the grant names.",
+    "Declare who answers for the workload: `owners: [{workloads: [...], groups: [...]}]`; or leave `four_eyes` out.",
+)
+OWNS_NOTHING: Final = Check(
+    "CG221",
+    "owns-nothing",
+    Level.WARNING,
+    "An entry of `owners` is about workloads that no grant names.",
+    "Write the workloads as the grants do, or take the entry out.",
+)
+NEVER_APPROVED: Final = Check(
+    "CG222",
+    "never-approved",
+    Level.ERROR,
+    "Those who may agree own the workload that asks, and `four_eyes` does not count them: nobody can agree.",
+    "Name a group or people who do not own the workload, or as many of them as are needed.",
+)
+LOCAL_AMONG_SEVERAL: Final = Check(
+    "CG223",
+    "local-among-several",
+    Level.WARNING,
+    "More than one person has to agree, and `local` may be one of them: whoever comes by the admin socket. On most "
+    "machines that is one user.",
+    "Name groups of people who sign in, or set `needed: 1`.",
+)
+NEVER_ASKED: Final = Check(
+    "CG224",
+    "never-asked",
+    Level.WARNING,
+    "Something is asked for that can never come up: a fresh sign-in of people who come by the admin socket alone, or an "
+    "approval of what is held where nothing is.",
+    "Leave it out, name people who sign in, or give `mask_arguments` an entry with `mode: hold`.",
+)
+ASKED_ANYWAY: Final = Check(
+    "CG225",
+    "asked-anyway",
+    Level.WARNING,
+    "One grant asks people, and another gives the same calls without. Approvals add up: people are asked wherever the "
+    "grant that asks them applies, whatever else allows the call.",
+    "Where that is not meant, take the tools or workloads out of the grant that asks, or give it a `when`.",
+)
+HELD_FOR_NOBODY: Final = Check(
+    "CG226",
+    "held-for-nobody",
+    Level.WARNING,
+    "`mask_arguments` holds something for people, and no grant that may apply has an `approval`: the call is refused.",
+    "Give a grant an `approval`, with `asks: on_hold` where it is for that alone; or write `mode: deny`.",
+)
 UNCOMPARED: Final = Check(
     "CG299",
     "not-compared",
@@ -280,6 +332,13 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
             UNMASKS_NOTHING,
             NEVER_UNMASKS,
             IDLE_ENTRY,
+            NO_OWNER,
+            OWNS_NOTHING,
+            NEVER_APPROVED,
+            LOCAL_AMONG_SEVERAL,
+            NEVER_ASKED,
+            ASKED_ANYWAY,
+            HELD_FOR_NOBODY,
             UNCOMPARED,
         )
     }

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.user import User
+from callgate.policy.approval import Approval
 from callgate.policy.call import Call
 from callgate.policy.condition import RuleCondition, Truth
 from callgate.policy.limit import Limit
@@ -69,6 +70,7 @@ class Rule:
     scopes: tuple[ScopeTemplate, ...]
     ttl_s: int | None
     limit: Limit | None
+    approval: Approval | None
     record: RecordLevel | None
     mask: tuple[MaskRule, ...]
     unmask: tuple[str, ...]

@@ -23,9 +23,9 @@ from callgate.errors import Reason
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.call import Call
 from callgate.policy.compile import Policy
-from callgate.policy.decide import tool_is_visible
+from callgate.policy.decide import Permit, tool_is_visible
 from callgate.policy.explain import Explanation, explain
-from callgate.policy.mask_entries import MAX_MASKS, ModeText, names_of
+from callgate.policy.mask_entries import MAX_MASKS, ArgumentModeText, ModeText, names_of
 from callgate.policy.model import MAX_PATTERNS_IN_RULE, LimitEntry, Name, RuleId, Unmasked
 from callgate.policy.moments import Moment
 from callgate.policy.record_level import RecordLevel
@@ -66,30 +66,35 @@ def _one_or_more(value: object) -> object:
 
 _REASONS: Final = WithJsonSchema({"type": "string", "enum": [str(reason) for reason in Reason]})
 Outcome = Literal["allow", "deny"]
+# `hold`: allowed, once people have agreed.
+Decided = Literal["allow", "hold", "deny"]
 PolicyPath = Annotated[str, Field(min_length=1, max_length=4_096)]
 # By what is masked, or a group: how it is; `none`: it is not.
 ExpectedMasks = dict[Unmasked, ModeText | Literal["none"]]
+ExpectedArgumentMasks = dict[Unmasked, ArgumentModeText | Literal["none"]]
 
 
 class ExpectEntry(StrictModel):
     """What should come of it.
 
-    `rules` are the ids of the grants that allow the call or of the denials that deny it, in any order; `scopes` are
+    `decision` is `hold` where people have to agree first, whatever the arguments hold, and `approvals` are the ids of the
+    grants that ask them, also where only what is held in the arguments makes them ask.  `rules` are the ids of the grants that allow the call or of the denials that deny it, in any order; `scopes` are
     those that the grants write into the token, and `limits` those that the call counts for; whether they have room is
     the running gate's to tell.  `record` is how much goes on record by the grants.  `mask` and `mask_arguments` are what
     is masked in answers and in arguments; what they do not name is not compared.  `visible` is whether a `tools/list` in
     the same situation shows the tool.  `shadow` is what would be decided if rules in shadow were enforced.
     """
 
-    decision: Outcome | None = None
+    decision: Decided | None = None
     reason: Annotated[str, AfterValidator(_reason), _REASONS] | None = None
     scopes: Items[Name] | None = Field(default=None, max_length=MAX_PATTERNS_IN_RULE)
     rules: Items[RuleId] | None = Field(default=None, max_length=MAX_PATTERNS_IN_RULE)
     ttl_s: Seconds | None = Field(default=None, alias="ttl")
     limits: Items[LimitEntry] = Field(default=(), max_length=MAX_PATTERNS_IN_RULE)
+    approvals: Items[RuleId] | None = Field(default=None, max_length=MAX_PATTERNS_IN_RULE)
     record: RecordLevel | None = None
     mask: ExpectedMasks | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
-    mask_arguments: ExpectedMasks | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
+    mask_arguments: ExpectedArgumentMasks | None = Field(default=None, min_length=1, max_length=MAX_MASKS)
     visible: bool | None = None
     shadow: Outcome | None = None
 
@@ -235,8 +240,8 @@ def _names_used_twice(filename: str, scenarios: Iterable[Scenario]) -> Iterator[
 
 def _mismatches(policy: Policy, scenario: Scenario, explanation: Explanation) -> Iterator[Mismatch]:
     expect, decision = scenario.expect, explanation.decision
-    if expect.decision is not None and expect.decision != decision.outcome:
-        yield Mismatch("decision", expect.decision, f"{decision.outcome} ({explanation.sentence})")
+    if expect.decision is not None and expect.decision != explanation.outcome:
+        yield Mismatch("decision", expect.decision, f"{explanation.outcome} ({explanation.sentence})")
     if expect.reason is not None and expect.reason != decision.reason:
         yield Mismatch("reason", expect.reason, decision.reason or "none, because the call is allowed")
     if expect.rules is not None and set(expect.rules) != set(explanation.deciding):
@@ -261,23 +266,36 @@ def _token_mismatches(expect: ExpectEntry, explanation: Explanation) -> Iterator
         got = _limits((limit.calls, limit.per_s) for limit in permit.limits) if permit else _NO_PERMIT
         if wanted != got:
             yield Mismatch("limits", wanted, got)
+    yield from _approval_mismatches(expect, permit)
     if expect.record is not None and (permit is None or expect.record != permit.record):
         yield Mismatch("record", expect.record, _NO_PERMIT if permit is None else permit.record or _NO_RECORD)
-    answers, arguments = (permit.screening.answers, permit.screening.arguments) if permit else (None, None)
+    screening = permit.screening if permit else None
+    answers, arguments = (screening.answers, (*screening.arguments, *screening.held)) if screening else (None, None)
     yield from _mask_mismatches("mask", expect.mask, answers)
     yield from _mask_mismatches("mask_arguments", expect.mask_arguments, arguments)
+
+
+def _approval_mismatches(expect: ExpectEntry, permit: Permit | None) -> Iterator[Mismatch]:
+    if expect.approvals is None:
+        return
+    asking = [approval.rule for approval in permit.approvals] if permit else []
+    if permit is None or set(expect.approvals) != set(asking):
+        yield Mismatch("approvals", _listed(expect.approvals), _listed(asking) if permit else _NO_PERMIT)
 
 
 def _mask_mismatches(
     what: str, expected: Mapping[str, str] | None, masked: Iterable[MaskRule] | None
 ) -> Iterator[Mismatch]:
     """`masked`: None for a call that is denied."""
-    modes = {rule.name: str(rule.mode) for rule in masked or ()}
+    # What is held may be masked, too.
+    modes: dict[str, list[str]] = {}
+    for rule in masked or ():
+        modes.setdefault(rule.name, []).append(rule.mode)
     for said, mode in (expected or {}).items():
         for name in sorted(names_of([said])):
-            got = _NO_PERMIT if masked is None else modes.get(name, "none")
-            if got != mode:
-                yield Mismatch(f"{what} of {name}", mode, got)
+            got = [_NO_PERMIT] if masked is None else modes.get(name, ["none"])
+            if mode not in got:
+                yield Mismatch(f"{what} of {name}", mode, " and ".join(got))
 
 
 def _limits(limits: Iterable[tuple[int, int]]) -> str:

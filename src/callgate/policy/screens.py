@@ -55,9 +55,11 @@ class Screens:
     def of(self, server: str, tool: str | None) -> Screening:
         """What the policy says of a server's tool, whoever calls; for None, of the server's every tool."""
         naming = [entry for entry in self.entries if entry.server == server and entry.names(tool)]
+        masked, held = apart(rule for entry in naming for rule in entry.arguments)
         return Screening(
             strictest(rule for entry in naming for rule in entry.answers),
-            strictest(rule for entry in naming for rule in entry.arguments),
+            masked,
+            held,
             _last(_HANDLINGS, [entry.base64 for entry in naming], UNSCREENED.base64),
             _last(_HANDLINGS, [entry.definitions for entry in naming], UNSCREENED.definitions),
             _last(_HANDLINGS, [entry.results for entry in naming], UNSCREENED.results),
@@ -88,11 +90,15 @@ def screened(
 ) -> Screening:
     """What a server's own screening becomes by what grants say: less of what they unmask, and all that they mask."""
     kept = (rule for rule in of_server.answers if rule.name not in unmask)
-    return replace(
-        of_server,
-        answers=strictest([*kept, *mask]),
-        arguments=strictest([*of_server.arguments, *mask_arguments]),
-    )
+    masked, held = apart((*of_server.arguments, *of_server.held, *mask_arguments))
+    return replace(of_server, answers=strictest([*kept, *mask]), arguments=masked, held=held)
+
+
+def apart(rules: Iterable[MaskRule]) -> tuple[tuple[MaskRule, ...], tuple[MaskRule, ...]]:
+    """What is masked in arguments, and what is held: a person who agrees takes no mask away, and no mask asks anybody."""
+    found = list(rules)
+    masked = strictest(rule for rule in found if rule.mode is not Mode.HOLD)
+    return masked, strictest(rule for rule in found if rule.mode is Mode.HOLD)
 
 
 def strictest(rules: Iterable[MaskRule]) -> tuple[MaskRule, ...]:

@@ -27,6 +27,7 @@ def _lines(found: Suggestion, head: Iterable[str]) -> Iterator[str]:
     yield from _entry("trust_domains", [*found.trust_domains], "")
     yield from _kept(found, "tools")
     yield from _kept(found, "screening")
+    yield from _kept(found, "owners")
     shadow = found.kept.shadow if found.kept is not None else ()
     if found.grants or shadow:
         yield ""

@@ -30,7 +30,7 @@ Folded: TypeAlias = tuple[str, str, frozenset[str] | None, Uses]
 _MAX_ID: Final = 63
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._-]+")
 # Beside grants, in the order in which a file has them.
-KEPT: Final = ("tools", "screening", "denials", "packs")
+KEPT: Final = ("tools", "screening", "owners", "denials", "packs")
 _NARROWED: Final = frozenset({"id", "workloads", "server", "tools"})
 
 
@@ -228,6 +228,10 @@ def _unconditional(uses: Uses, tools: Iterable[str]) -> Iterator[str]:
             were, them = ("was", "it") if refused == 1 else ("were", "them")
             said = f"{_counted(refused, 'call')} of it {were} refused, and this would allow {them}"
             yield f"{tool}: {said}; with --policy, conditions stay"
+        held = sum(use.held for (_, _, name), use in uses.items() if name == tool)
+        if held:
+            said = f"people were asked for {_counted(held, 'call')} of it, and this asks nobody"
+            yield f"{tool}: {said}; with --policy, approvals stay"
 
 
 def _counted(number: int, what: str) -> str:

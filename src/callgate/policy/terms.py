@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TypeVar
 
+from callgate.policy.approval import Approval
 from callgate.policy.record_level import RecordLevel, strongest
 from callgate.policy.rule import Rule
 from callgate.policy.screens import screened
@@ -17,25 +18,32 @@ T = TypeVar("T")
 class Terms:
     """`scopes` as the policy writes them, placeholders and all; `limits` are (calls, seconds).
 
-    `unmask` is what all of the grants say.  `screening`: with what the server's own screening is; None while that has
+    `approvals` are those of all grants, without their ids: by whatever grant it is asked, the same is asked.  `unmask` is what all of the grants say.  `screening`: with what the server's own screening is; None while that has
     not been looked at.
     """
 
     scopes: frozenset[str] = frozenset()
     ttl_s: int | None = None
     limits: frozenset[tuple[int, int]] = frozenset()
+    approvals: frozenset[Approval] = frozenset()
     record: RecordLevel | None = None
     mask: frozenset[MaskRule] = frozenset()
     unmask: frozenset[str] = frozenset()
     mask_arguments: frozenset[MaskRule] = frozenset()
     screening: Screening | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether people are asked, whatever stands in the arguments."""
+        return any(not approval.only_held for approval in self.approvals)
+
     def on(self, of_server: Screening) -> "Terms":
         """With what becomes of a server's own screening by them."""
         found = screened(of_server, self.mask, self.unmask, self.mask_arguments)
         # The order in which they stand in files changes nothing.
-        answers, arguments = (tuple(sorted(rules, key=repr)) for rules in (found.answers, found.arguments))
-        return replace(self, screening=replace(found, answers=answers, arguments=arguments))
+        lists = (found.answers, found.arguments, found.held)
+        answers, arguments, held = (tuple(sorted(rules, key=repr)) for rules in lists)
+        return replace(self, screening=replace(found, answers=answers, arguments=arguments, held=held))
 
 
 def terms_of(rule: Rule) -> Terms:
@@ -43,7 +51,8 @@ def terms_of(rule: Rule) -> Terms:
     limits = frozenset() if rule.limit is None else frozenset({(rule.limit.calls, rule.limit.per_s)})
     scopes = frozenset(scope.text for scope in rule.scopes)
     masks = frozenset(rule.mask), frozenset(rule.unmask), frozenset(rule.mask_arguments)
-    return Terms(scopes, rule.ttl_s, limits, rule.record, *masks)
+    approvals = frozenset() if rule.approval is None else frozenset({replace(rule.approval, rule="")})
+    return Terms(scopes, rule.ttl_s, limits, approvals, rule.record, *masks)
 
 
 def joined(terms: Sequence[Terms]) -> Terms:
@@ -53,7 +62,8 @@ def joined(terms: Sequence[Terms]) -> Terms:
     return Terms(
         _all(each.scopes for each in terms),
         min((each.ttl_s for each in terms if each.ttl_s is not None), default=None),
-        frozenset(limit for each in terms for limit in each.limits),
+        _all(each.limits for each in terms),
+        _all(each.approvals for each in terms),
         strongest(each.record for each in terms),
         _all(each.mask for each in terms),
         reduce(frozenset[str].intersection, (each.unmask for each in terms)),

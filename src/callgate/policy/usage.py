@@ -36,6 +36,7 @@ class Use:
     `calls`: allowed by policy, `answered` of them to the end; `refused`: by policy.  `first`, `last`: of the allowed, as
     the log writes it.  `scopes`: what the tokens said, one set for each of the different ones.  `grants`: those of the
     policy that let a call through, or may have.  `uncovered`: calls that this policy does not let through for certain.
+    `held`: calls for which people were asked.
     """
 
     calls: int = 0
@@ -46,6 +47,7 @@ class Use:
     scopes: set[frozenset[str]] = field(default_factory=set)
     grants: set[str] = field(default_factory=set)
     uncovered: int = 0
+    held: int = 0
 
     def allowed(self, moment: str, scopes: frozenset[str]) -> None:
         """One more call."""
@@ -137,6 +139,7 @@ class Usage:
         said = text_of(token, "scope").split() if isinstance(token, dict) else []
         moment = text_of(found.record, "time")
         use.allowed(moment, frozenset(scope for scope in said if not scope.startswith(RESERVED_SCOPE_PREFIXES)))
+        use.held += "approval" in found.record
         seq = found.record.get("seq")
         if found.record.get("kind") == "intent" and isinstance(seq, int):
             if len(self._open) >= _MAX_OPEN:

@@ -11,6 +11,7 @@ from callgate.policy.recorded import RecordedCall, Ruling
 from callgate.policy.rule import Rule
 from callgate.policy.terms import Terms, joined, terms_of
 from callgate.policy.weigh import APPLYING, Weighed, Weights
+from callgate.wire.members import text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +19,20 @@ class Verdict:
     """A decision: `reason` is "" for an allow, `rules` are those that brought it about, in the order of their ids.
 
     `rules` is None where it is not known which, and `terms` for a denial, for a method that a grant implies, and where
-    they are not known.
+    they are not known.  `was_held`: whether people were asked, where `terms` do not say; None where the record does not
+    either.
     """
 
     outcome: DecisionOutcome
     reason: str = ""
     rules: tuple[str, ...] | None = ()
     terms: Terms | None = None
+    was_held: bool | None = False
+
+    @property
+    def is_held(self) -> bool | None:
+        """Whether people are asked, whatever stands in the arguments; None where that is not known."""
+        return self.was_held if self.terms is None else self.terms.is_held
 
 
 _IMPLIED: Final = Verdict(DecisionOutcome.ALLOW)
@@ -53,9 +61,18 @@ def recorded_verdict(found: RecordedCall, ruling: Ruling, reason: str, policy: P
     if found.call.method != "tools/call":
         return _IMPLIED
     if not applied.is_complete or not applied.grants:
-        return Verdict(DecisionOutcome.ALLOW, "", None)
+        return Verdict(DecisionOutcome.ALLOW, "", None, None, _was_held(found))
     terms = _terms(policy, found) if policy is not None else None
-    return Verdict(DecisionOutcome.ALLOW, "", tuple(sorted(applied.grants)), terms)
+    return Verdict(
+        DecisionOutcome.ALLOW, "", tuple(sorted(applied.grants)), terms, False if terms else _was_held(found)
+    )
+
+
+def _was_held(found: RecordedCall) -> bool | None:
+    """What the record alone tells: for a call that went out without anybody being asked, none was to be."""
+    went_out = text_of(found.record, "kind") == "intent"
+    # Who was asked may have been asked only for what stood in the arguments.
+    return False if went_out and "approval" not in found.record else None
 
 
 def _terms(policy: Policy, found: RecordedCall) -> Terms | None:

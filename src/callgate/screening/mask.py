@@ -6,7 +6,7 @@ from typing import Final
 
 from callgate.screening.terms import Mode
 
-# Strictest last.  `hold` is of arguments and another part's; whoever asks for it here gets the worst.
+# Strictest last.  `hold` masks nothing and is looked for by itself; whoever asks for it beside others gets the worst.
 _STRICTNESS: Final = {
     mode: rank for rank, mode in enumerate((Mode.PARTIAL, Mode.PSEUDONYM, Mode.REDACT, Mode.DROP, Mode.HOLD, Mode.DENY))
 }
@@ -63,12 +63,13 @@ class Tally:
     """What one call came to: names and numbers, and never a value.
 
     `counts`: what was masked, by name.  `deceptive`: what text deceived with.  `denied`: the names of what the message
-    was refused for.
+    was refused for; `held`: of what a person has to agree to.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     deceptive: dict[str, int] = field(default_factory=dict)
     denied: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
 
     def masked(self, name: str) -> None:
         """Count one value."""

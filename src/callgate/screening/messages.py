@@ -48,12 +48,14 @@ def screen_arguments(
 ) -> JsonObject | Refusal:
     """The arguments of a call with what was found in them masked; the same object where nothing was.
 
-    `key`: 32 bytes, of which the workload's pseudonyms are made.  `masks`: in the place of those that
+    What `screening.held` finds stays as it is where nothing else masks it; `tally.held` names it.  `key`: 32 bytes, of which the workload's pseudonyms are made.  `masks`: in the place of those that
     `screening.arguments` says.  ARGUMENTS_DENIED also for what is too much to be looked through; SCREENING_FAILED where
     a detector raises.  Never raises.
     """
 
     def screened() -> JsonObject | Refusal:
+        if screening.held:
+            tally.held += _held(arguments, screening, key)
         rules = masks if masks is not None else masks_of(screening.arguments)
         if not rules:
             return arguments
@@ -67,6 +69,13 @@ def screen_arguments(
         return _refusal(screen, _ARGUMENTS) or (arguments if shown is holder else inner)
 
     return _shut(screened, _ARGUMENTS)
+
+
+def _held(arguments: JsonObject, screening: Screening, key: bytes) -> list[str]:
+    """The names of what is held in the arguments as the agent wrote them, whatever else becomes of it."""
+    screen = Screen(masks_of(screening.held), key, Tally())
+    screen.value({ROOT: arguments}, Kind.PROTOCOL)
+    return screen.tally.denied
 
 
 def screen_message(

@@ -96,10 +96,14 @@ class MaskRule:
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """What one call is screened by: what its server asks for, and its grants."""
+    """What one call is screened by: what its server asks for, and its grants.
+
+    `held`: what a person has to agree to where it stands in the arguments, whatever becomes of it beside that.
+    """
 
     answers: tuple[MaskRule, ...] = ()
     arguments: tuple[MaskRule, ...] = ()
+    held: tuple[MaskRule, ...] = ()
     base64: Handling = Handling.SCREEN
     definitions: Handling = Handling.STRIP
     results: Handling = Handling.STRIP

@@ -159,21 +159,10 @@ def test_asks_what_was_meant_by_a_misspelt_key_that_is_needed() -> None:
     ]
 
 
-LATER = "is not available in this version; the file is refused rather than read without it"
-
-
-@pytest.mark.parametrize(("key", "value"), [("approval", "{by: [leads], within: 10m}")])
-def test_refuses_an_obligation_that_the_gate_cannot_meet_yet(key: str, value: str) -> None:
-    (problem,) = changed("    ttl: 10s", f"    {key}: {value}")
-
-    assert problem.startswith("p.yaml:10:")
-    assert problem.endswith(f"{key} {LATER}")
-
-
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("approval: {by: leads}", "by must be a list, not the text 'leads'"),
+        ("approval: {groups: leads}", "groups must be a list, not the text 'leads'"),
         ("mask: iban", "mask must be a list, not the text 'iban'"),
         ("record: all", "record must be 'none', 'digest' or 'full'"),
     ],

@@ -147,20 +147,6 @@ def test_accepts_the_widest_limit() -> None:
     assert problems(GRANT.format("limit: {calls: 1000, per: 24h}")) == []
 
 
-@pytest.mark.parametrize("key", ["approval: {by: [ann], within: 168h}"])
-def test_refuses_an_obligation_that_is_not_there_yet(key: str) -> None:
-    name = key.partition(":")[0]
-
-    assert problems(GRANT.format(key)) == [
-        f"p.yaml:5:{4 + len(name) + 2}: {name} is not available in this version; the file is refused rather than read "
-        "without it"
-    ]
-
-
-def test_agreement_may_not_take_longer_than_a_week() -> None:
-    assert problems(GRANT.format("approval: {by: [ann], within: 169h}")) == ["p.yaml:5:34: within must be at most 168h"]
-
-
 @pytest.mark.parametrize("value", ["[]", "x", "1", "[{}]"])
 @pytest.mark.parametrize("key", ["from", "until", "for", "between", "users"])
 def test_a_key_of_another_shape_is_told_of_and_breaks_nothing(key: str, value: str) -> None:

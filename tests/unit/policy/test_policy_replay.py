@@ -594,6 +594,25 @@ def test_what_a_limit_refused_was_allowed_by_policy(old_is: str, reason: str) ->
     assert only(other).change is Change.DENIED
 
 
+@pytest.mark.parametrize("reason", ["approval_required", "approval_denied", "too_many_approvals"])
+def test_what_a_person_had_not_agreed_to_was_allowed_by_policy(old_is: str, reason: str) -> None:
+    recorder = Recorder(policy(READS))
+    recorder.call("get_invoice", limited_by=reason)
+
+    same = replayed(recorder, policy(READS), old=old_of(old_is, recorder))
+    other = replayed(recorder, granting(grant("other", "x")), old=old_of(old_is, recorder))
+
+    assert [(each.ruling, each.difference) for each in same] == [(Ruling.HELD, None)]
+    assert only(other).change is Change.DENIED
+
+
+def test_what_a_limit_refused_after_people_had_agreed_is_the_limits_doing() -> None:
+    recorder = Recorder(policy(READS))
+    recorder.log.refusal(reason="rate_limited", stage="approve", tool="get_invoice", policy=recorder.policy.digest)
+
+    assert [each.ruling for each in replayed(recorder, policy(READS))] == [Ruling.LIMITED]
+
+
 def test_what_failed_after_the_decision_was_allowed_by_policy() -> None:
     recorder = Recorder(policy(READS))
     recorder.log.refusal(reason="mint_failed", stage="mint", tool="get_invoice", policy=recorder.policy.digest)

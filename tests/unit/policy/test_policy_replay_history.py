@@ -67,6 +67,16 @@ def test_calls_before_are_counted_by_workload() -> None:
     assert changes(recorder, policy(AFTER_A_LOOK)) == [Change.DENIED, None, None, Change.DENIED]
 
 
+def test_a_call_counts_once_people_have_agreed_and_not_while_they_are_asked() -> None:
+    recorder = started(BOTH)
+    recorder.call("get_invoice", limited_by="approval_required")
+    recorder.call("refund")
+    recorder.call("get_invoice")
+    recorder.call("refund")
+
+    assert changes(recorder, policy(AFTER_A_LOOK)) == [None, Change.DENIED, None, None]
+
+
 def test_a_window_ends_as_it_does_for_the_gate() -> None:
     recorder = started(BOTH)
     recorder.call("get_invoice")

@@ -1,6 +1,6 @@
 """Whatever the policies and the calls: nothing is told of a replay that was not so, and nothing of no change at all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,7 +67,15 @@ def rules(draw: st.DrawFn, kind: str, number: int) -> str:
     if kind == "grant":
         said |= draw(
             st.sampled_from(
-                [{}, {"scopes": "[s]"}, {"scopes": '["s:{args.n}"]'}, {"ttl": "9s"}, {"limit": "{calls: 3, per: 1m}"}]
+                [
+                    {},
+                    {"scopes": "[s]"},
+                    {"scopes": '["s:{args.n}"]'},
+                    {"ttl": "9s"},
+                    {"limit": "{calls: 3, per: 1m}"},
+                    {"approval": "{groups: [g]}"},
+                    {"approval": "{groups: [g], asks: on_hold}"},
+                ]
             )
         )
     return "{" + ", ".join(f"{key}: {value}" for key, value in said.items()) + "}"
@@ -165,12 +173,15 @@ def real_change(old: Decision, new: Decision, *, implied: bool) -> str:
         return Change.DENIED if new.outcome is DecisionOutcome.DENY else Change.ALLOWED
     if old.permit is None or new.permit is None:
         return "" if old.reason == new.reason else Change.REASON
+    if old.permit.is_held is not new.permit.is_held:
+        return Change.HELD if new.permit.is_held else Change.FREED
     terms = [
         (
             sorted(p.grants),
             sorted(p.scopes),
             p.ttl_s,
             sorted({(limit.calls, limit.per_s) for limit in p.limits}),
+            {replace(approval, rule="") for approval in p.approvals},
             p.record,
         )
         for p in (old.permit, new.permit)

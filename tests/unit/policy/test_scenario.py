@@ -334,7 +334,7 @@ def bad(good: str, wrong: str) -> str:
             bad("decision: deny", "reason: ^no_grants"),
             "reason is no reason of a decision: 'no_grants'; did you mean 'no_grant'?",
         ),
-        (bad("decision: deny", "decision: ^refuse"), "decision must be 'allow' or 'deny'"),
+        (bad("decision: deny", "decision: ^refuse"), "decision must be 'allow', 'hold' or 'deny'"),
         (bad("{decision: deny}", "^{}"), "expect must say what to expect, such as {decision: allow}"),
         (bad("tool: t", "tool: t, ^srgs: {}"), "unknown key 'srgs'; did you mean 'args'?"),
         (bad("{server: s, tool: t}", "^{server: s}"), "call needs a tool, because its method is tools/call"),

@@ -40,11 +40,12 @@ def problems(text: str, servers: frozenset[str] | None = None) -> list[str]:
             "mask: [{entity: crad}]",
             "p.yaml:8:21: entity 'crad' is no entity and no group of them; did you mean 'card'?",
         ),
-        (GRANT, "mask: [{entity: card, mode: hold}]", "p.yaml:8:33: mode hold is not available in this version"),
+        (GRANT, "mask: [{entity: card, mode: hold}]", "p.yaml:8:33: mode hold is for mask_arguments alone"),
+        (SCREENING, "mask: [{entity: card, mode: hold}]", "p.yaml:5:33: mode hold is for mask_arguments alone"),
         (
             GRANT,
-            "mask_arguments: [{entity: card, mode: hold}]",
-            "p.yaml:8:43: mode hold is not available in this version",
+            "mask_arguments: [{entity: card, mode: wait}]",
+            "p.yaml:8:43: mode must be 'redact', 'partial', 'pseudonym', 'drop', 'deny' or 'hold'",
         ),
         (
             GRANT,
