@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -37,6 +37,14 @@ CLIENTS: Final = {"agents": "RS256", "agents-eddsa": "EdDSA"}
 CLIENT_SECRET: Final = "correct horse battery staple"
 _FIELD: Final = re.compile(r"<input[^>]*>")
 _ATTRIBUTE: Final = re.compile(r'([a-z]+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody whom the provider knows; `user` as USER."""
+
+    user: Mapping[str, object]
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +111,12 @@ def _log_in(http: httpx2.Client, authorization_endpoint: str, client_id: str, ve
             response = http.get(target)
         else:
             assert response.status_code == 200, response.text
-            response = http.post(response.url, data=_filled_in(response.text, known))
+            response = http.post(response.url, data=filled_in(response.text, known))
     raise AssertionError(f"no way to {REDIRECT_URI}: {response.url}")
 
 
-def _filled_in(page: str, known: dict[str, str]) -> dict[str, str]:
+def filled_in(page: str, known: dict[str, str]) -> dict[str, str]:
+    """What a browser posts once somebody has filled in what the page asks for of `known`."""
     fields = [dict(_ATTRIBUTE.findall(tag)) for tag in _FIELD.findall(page)]
     values = {field["name"]: unescape(field.get("value", "")) for field in fields if "name" in field}
     asked = known.keys() & values.keys()
@@ -120,8 +129,13 @@ def _code_of(url: str) -> str:
 
 
 @contextmanager
-def provider_served(audience: str, port: int = 0) -> Iterator[Provider]:
-    """Start it, wait for its ready line, end it by its process id.  Fails where it does not start."""
+def provider_served(
+    audience: str, port: int = 0, sites: Mapping[str, str] | None = None, people: Sequence[Member] = ()
+) -> Iterator[Provider]:
+    """Start it, wait for its ready line, end it by its process id.  Fails where it does not start.
+
+    `sites`: clients that people sign in at, and where each has them sent back.  `people`: beside USER.
+    """
     wanted = {
         "port": port,
         "audience": audience,
@@ -130,6 +144,8 @@ def provider_served(audience: str, port: int = 0) -> Iterator[Provider]:
         "groups": GROUPS,
         "clients": CLIENTS,
         "client_secret": CLIENT_SECRET,
+        "sites": dict(sites or {}),
+        "people": [{"user": dict(member.user), "groups": list(member.groups)} for member in people],
     }
     command = [sys.executable, str(SCRIPT), json.dumps(wanted)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:

@@ -2,7 +2,8 @@
 
 SETTINGS is a JSON object: `port` (0 takes a free one), `audience`, `redirect_uri`, `user` (members of Canaille's),
 `groups` that the user is in, `clients` (name to algorithm) that may ask for tokens for the audience, and their
-`client_secret`.  "ready PORT" is printed once it listens.  Its keys are new at each start.
+`client_secret`; `sites`, clients that people sign in at (name to redirect URI); and `people`, more users with their
+groups.  "ready PORT" is printed once it listens.  Its keys are new at each start.
 """
 
 import asyncio
@@ -39,6 +40,11 @@ def populate(wanted: Mapping[str, Any]) -> None:
     Backend.instance.save(user)
     for name in wanted["groups"]:
         Backend.instance.save(models.Group(display_name=name, members=[user], owner=user))
+    for entry in wanted.get("people", ()):
+        member = models.User(**entry["user"])
+        Backend.instance.save(member)
+        for name in entry["groups"]:
+            Backend.instance.save(models.Group(display_name=name, members=[member], owner=member))
     # Canaille writes the ids of a client's audience into `aud`: the gate is a client that never asks for anything.
     gate = models.Client(client_id=wanted["audience"], client_name="the gate", redirect_uris=[wanted["redirect_uri"]])
     Backend.instance.save(gate)
@@ -60,12 +66,32 @@ def populate(wanted: Mapping[str, Any]) -> None:
         Backend.instance.save(client)
 
 
+def add_sites(wanted: Mapping[str, Any]) -> None:
+    """Clients whose tokens are for themselves: what people sign in at."""
+    for client_id, redirect_uri in wanted.get("sites", {}).items():
+        site = models.Client(
+            client_id=client_id,
+            client_secret=wanted["client_secret"],
+            client_name=client_id,
+            client_uri="http://127.0.0.1",
+            redirect_uris=[redirect_uri],
+            grant_types=["authorization_code"],
+            response_types=["code"],
+            scope=["openid", "profile", "email", "groups"],
+            token_endpoint_auth_method="client_secret_basic",
+        )
+        Backend.instance.save(site)
+        site.audience = [site]
+        Backend.instance.save(site)
+
+
 def main(wanted: Mapping[str, Any]) -> None:
     with socket.create_server(("127.0.0.1", wanted["port"])) as listener:
         port = int(listener.getsockname()[1])
         app = canaille.create_app(config=settings(port))
         with app.app_context(), Backend.instance.session():
             populate(wanted)
+            add_sites(wanted)
         config = Config()
         config.bind = [f"fd://{listener.fileno()}"]
         print(f"ready {port}", flush=True)

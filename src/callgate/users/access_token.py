@@ -17,7 +17,8 @@ from callgate.wire.json_strict import JsonLimits, JsonObject, loads
 MAX_TOKEN_CHARACTERS: Final = 8 * 1024
 
 # A claim such as a postal address is an object; nothing in use goes deeper than that.
-_LIMITS: Final = JsonLimits(max_bytes=MAX_TOKEN_CHARACTERS, max_depth=8, safe_integers=False, max_values=2_000)
+_MAX_DEPTH: Final = 8
+_MAX_VALUES: Final = 2_000
 # RFC 6750, section 2.1: credentials = "Bearer" 1*SP b64token; RFC 9110, section 11.1: the scheme is case-insensitive.
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]+=*)")
 # RFC 8725, section 3.10: do not follow "jku" and "x5u"; a key that the token brings along ("jwk", "x5c") proves
@@ -58,10 +59,10 @@ def malformed(detail: str) -> Refusal:
     return Refusal(Reason.USER_TOKEN_MALFORMED, detail)
 
 
-def read_token(token: str) -> UnverifiedToken | Refusal:
+def read_token(token: str, max_characters: int = MAX_TOKEN_CHARACTERS) -> UnverifiedToken | Refusal:
     """Take a token apart.  Never raises."""
-    if len(token) > MAX_TOKEN_CHARACTERS:
-        return malformed(f"{len(token)} characters; the limit is {MAX_TOKEN_CHARACTERS}")
+    if len(token) > max_characters:
+        return malformed(f"{len(token)} characters; the limit is {max_characters}")
     segments = token.split(".")
     if len(segments) != 3:
         # Five are an encrypted one (RFC 7516, section 3.1).
@@ -81,7 +82,9 @@ def _read_object(segment: str, what: str) -> JsonObject | Refusal:
     octets = decode(segment)
     if octets is None:
         return malformed(f"{what} is not base64url in its one spelling")
-    value = loads(octets, _LIMITS)
+    # It is shorter than the token that it is of.
+    limits = JsonLimits(len(octets), max_depth=_MAX_DEPTH, safe_integers=False, max_values=_MAX_VALUES)
+    value = loads(octets, limits)
     if isinstance(value, Refusal):
         return malformed(f"{what}: {value.reason}")
     return value if isinstance(value, dict) else malformed(f"{what} is not a JSON object")

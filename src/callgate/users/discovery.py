@@ -71,7 +71,7 @@ def read_metadata(octets: bytes, issuer: str) -> str | Unusable:
     if not isinstance(jwks_uri, str):
         return Unusable("the metadata have no jwks_uri")
     try:
-        return _check_discovered(jwks_uri, Url.parse(issuer))
+        return check_discovered(jwks_uri, issuer)
     except ValueError as error:
         return Unusable(f"jwks_uri {error}")
 
@@ -84,9 +84,10 @@ def check_key_url(text: str) -> str:
     return text
 
 
-def _check_discovered(text: str, issuer: Url) -> str:
-    url = _parse(text)
-    if url.host == issuer.host and (url.scheme == "https" or issuer.scheme == "http"):
+def check_discovered(text: str, issuer: str) -> str:
+    """A URL that the metadata of `issuer` name: one that may be asked.  Raises ValueError."""
+    url, own = _parse(text), Url.parse(issuer)
+    if url.host == own.host and (url.scheme == "https" or own.scheme == "http"):
         return text
     if url.scheme != "https":
         raise ValueError("must start with https://")

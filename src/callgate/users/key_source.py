@@ -79,7 +79,7 @@ class KeySource:
         self._settings = settings
         self._limits = limits
         self._on_event = on_event
-        self._tls = _tls(None if settings.ca_file is None else folder / settings.ca_file)
+        self._tls = trusting(None if settings.ca_file is None else folder / settings.ca_file)
         self._jwks_uri = settings.jwks_uri
         self._fetched: Fetched | None = None
         self._keys: KeySet | None = None
@@ -198,10 +198,14 @@ class KeySource:
         return jittered_s(min(wanted_s, self._settings.max_stale_s / 4))
 
 
-def _tls(authorities: Path | None) -> ssl.SSLContext:
+def trusting(authorities: Path | None) -> ssl.SSLContext:
+    """TLS to an issuer, trusting these authorities (PEM), None for the system's.  Raises UnusableAuthorities."""
     try:
         context = ssl.create_default_context(cafile=authorities)
+    except ssl.SSLError as error:
+        # Its own words are OpenSSL's.
+        raise UnusableAuthorities(f"{authorities}: holds no certificates of authorities in PEM") from error
     except OSError as error:
-        raise UnusableAuthorities(f"{authorities}: {error.strerror or error}") from error
+        raise UnusableAuthorities(f"{authorities}: authorities cannot be read: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

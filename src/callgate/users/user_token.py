@@ -4,7 +4,7 @@ A synchronous brain: it is given the keys that are known and says yes, no, or wh
 them.  Whatever is wrong with a token is a refusal and never "no user".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
@@ -18,7 +18,7 @@ from callgate.identity.user import User
 from callgate.users.access_token import UnverifiedToken, malformed, read_token
 from callgate.users.base64url import decode
 from callgate.users.key_set import KEY_KINDS, KeySet
-from callgate.wire.json_strict import JsonValue, dumps
+from callgate.wire.json_strict import JsonObject, JsonValue, dumps
 from callgate.yaml_strict import shown
 
 DEFAULT_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
@@ -141,22 +141,28 @@ def _texts(token: UnverifiedToken) -> dict[str, str]:
 
 
 def _refuse_signature(token: UnverifiedToken, keys: KeySet) -> Refusal | None:
+    why = signature_fault(token, keys)
+    return _untrusted(why) if why else None
+
+
+def signature_fault(token: UnverifiedToken, keys: KeySet) -> str:
+    """What is wrong with a token's signature; "" where one of the keys made it.  `token.alg` is one of KEY_KINDS."""
     candidates = keys.candidates(token.kid, token.alg)
     if not candidates:
-        return _untrusted("its key is not one for its algorithm")
+        return "its key is not one for its algorithm"
     algorithm = JWSRegistry.algorithms[token.alg]
     try:
         for candidate in candidates:
             algorithm.check_key(candidate.key)
             if algorithm.verify(token.signing_input, token.signature, candidate.key):
-                return None
+                return ""
     except (JoseError, ValueError):
-        return _untrusted("its signature cannot be checked")
-    return _untrusted("its signature is not that of its issuer")
+        return "its signature cannot be checked"
+    return "its signature is not that of its issuer"
 
 
 def _refuse_time(token: UnverifiedToken, rules: TokenRules, now: float) -> Refusal | None:
-    moments = {name: _moment(token.claims[name]) for name in ("exp", "nbf", "iat") if name in token.claims}
+    moments = {name: moment_of(token.claims[name]) for name in ("exp", "nbf", "iat") if name in token.claims}
     # RFC 9068, section 2.2: "exp REQUIRED".
     if "exp" not in moments or None in moments.values():
         return malformed("'exp' is missing, or a moment is not in Unix seconds")
@@ -167,8 +173,11 @@ def _refuse_time(token: UnverifiedToken, rules: TokenRules, now: float) -> Refus
     return None
 
 
-def _moment(value: JsonValue) -> float | None:
-    """RFC 7519, section 2, NumericDate: "non-integer values can be represented"."""
+def moment_of(value: JsonValue) -> float | None:
+    """Unix seconds, None for what is no moment.
+
+    RFC 7519, section 2, NumericDate: "non-integer values can be represented".
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= _LAST_MOMENT else None
@@ -202,13 +211,12 @@ def _user_of(token: UnverifiedToken, rules: TokenRules) -> User | Refusal:
     subject = token.claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
         return malformed(f"'sub' is not 1 to {MAX_SUBJECT_CHARACTERS} printable characters")
-    if normalize("NFKC", subject).casefold().lstrip().startswith("spiffe://"):
-        # It becomes the `sub` of the gate's tokens, where a tool server would take the user for a workload, and may trim
-        # or fold it first.
+    if folded(subject).startswith("spiffe://"):
+        # It becomes the `sub` of the gate's tokens, where a tool server would take the user for a workload.
         return malformed("'sub' is a SPIFFE ID, which names a workload and no user")
-    if elsewhere := _claims_elsewhere(token, rules):
+    if elsewhere := claim_elsewhere(token.claims, (rules.groups_claim, *rules.claims)):
         return malformed(f"'{elsewhere}' is not in the token but has to be fetched elsewhere")
-    groups = _groups_of(token, rules)
+    groups = groups_of(token.claims, rules.groups_claim)
     if groups is None:
         return malformed("the groups are not a list of names, or too many")
     claims = {name: token.claims[name] for name in rules.claims if name in token.claims}
@@ -217,25 +225,31 @@ def _user_of(token: UnverifiedToken, rules: TokenRules) -> User | Refusal:
     return User(rules.issuer, subject, groups, MappingProxyType(claims))
 
 
-def _claims_elsewhere(token: UnverifiedToken, rules: TokenRules) -> str | None:
-    """The first configured claim that its issuer left out for want of space (OpenID Connect Core 1.0, 5.6.2).
+def folded(name: str) -> str:
+    """A name as it is for whoever trims or folds names before comparing them."""
+    return normalize("NFKC", name).casefold().strip()
+
+
+def claim_elsewhere(claims: JsonObject, names: Iterable[str]) -> str | None:
+    """The first of these claims that its issuer left out for want of space (OpenID Connect Core 1.0, 5.6.2).
 
     Entra ID does so with more than 200 groups, and in tokens for a URL says `hasgroups` instead: read as "no groups", a
     denial that names one would not apply.
     """
-    named = token.claims.get("_claim_names")
+    named = claims.get("_claim_names")
     left_out = set(named) if isinstance(named, dict) else set()
-    if "hasgroups" in token.claims and "groups" not in token.claims:
+    if "hasgroups" in claims and "groups" not in claims:
         left_out.add("groups")
-    return next((name for name in (rules.groups_claim, *rules.claims) if name in left_out), None)
+    return next((name for name in names if name in left_out), None)
 
 
-def _groups_of(token: UnverifiedToken, rules: TokenRules) -> tuple[str, ...] | None:
-    found = token.claims.get(rules.groups_claim, [])
+def groups_of(claims: JsonObject, name: str) -> tuple[str, ...] | None:
+    """The names of groups in the claim of that name: none where it is missing, None where it cannot be read."""
+    found = claims.get(name, [])
     listed = [found] if isinstance(found, str) else found
     if not isinstance(listed, list) or len(listed) > MAX_GROUPS:
         return None
-    groups = tuple(name for name in listed if isinstance(name, str) and _is_name(name))
+    groups = tuple(group for group in listed if isinstance(group, str) and _is_name(group))
     return groups if len(groups) == len(listed) else None
 
 
