@@ -18,6 +18,7 @@ E = TypeVar("E", bound=BaseException)
 RPC_IDENTITY = -31401
 RPC_DENIED = -31403
 RPC_LIMITED = -31429
+RPC_APPROVAL_REQUIRED = -31202
 RPC_UPSTREAM = -31502
 RPC_UNAVAILABLE = -31503
 # JSON-RPC 2.0, section 5.1.
@@ -150,6 +151,11 @@ class Reason(StrEnum):
     SCHEMA_UNUSABLE = "schema_unusable"
     DEFINITIONS_UNAVAILABLE = "definitions_unavailable"
     SCREENING_FAILED = "screening_failed"
+    # approve
+    APPROVAL_REQUIRED = "approval_required"
+    APPROVAL_DENIED = "approval_denied"
+    TOO_MANY_APPROVALS = "too_many_approvals"
+    APPROVALS_UNAVAILABLE = "approvals_unavailable"
     # mint
     MINT_FAILED = "mint_failed"
     # record
@@ -299,6 +305,10 @@ def _answers() -> dict[Reason, Answer]:
         Reason.ANSWER_UNSCREENABLE: Answer(200, RPC_UPSTREAM, "The answer cannot be screened"),
         Reason.ANSWER_INVALID: Answer(200, RPC_UPSTREAM, "The answer does not fit the tool's schema"),
         Reason.TEXT_DECEPTIVE: Answer(200, RPC_DENIED, "The text is not what it looks like"),
+        Reason.APPROVAL_REQUIRED: Answer(200, RPC_APPROVAL_REQUIRED, "A person has to agree to this call first"),
+        Reason.APPROVAL_DENIED: Answer(200, RPC_DENIED, "A person has denied this call"),
+        Reason.TOO_MANY_APPROVALS: Answer(200, RPC_LIMITED, "Too many calls wait for a person; try again later"),
+        Reason.APPROVALS_UNAVAILABLE: Answer(200, RPC_UNAVAILABLE, "The gate cannot ask a person just now"),
         Reason.MINT_FAILED: Answer(503, RPC_UNAVAILABLE, "The gate cannot serve this call"),
         Reason.CLIENT_GONE: Answer(499, RPC_UNAVAILABLE, "The caller went away", closes=True),
         Reason.CLIENT_STALLED: Answer(499, RPC_UNAVAILABLE, "The caller stopped reading", closes=True),

@@ -1,31 +1,34 @@
 """The path of one call: start reading here.
 
-    accept → authenticate → read → identify → decide → inspect → mint → record → forward → screen → respond
+    accept → authenticate → read → identify → decide → inspect → (approve) → mint → record → forward → screen → respond
 
 `Gateway.answer` is that line as code.  Each stage is a function whose output type the next one takes
 (`RawRequest → Request → Identified → Granted → Inspected → Outbound → Recorded → Reply`), so leaving one out does not
 type-check; each leaves one `StageRecord`, and a refusal of any stage is answered in one place.  `accept` and the
-handshake stand in `callgate.service`, `screen` in `callgate.relay`, where the answer comes in.
+handshake stand in `callgate.service`, `screen` in `callgate.relay`, where the answer comes in.  `approve` leaves a
+record only where a person has to agree.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
 
 import trio
 
+from callgate.approvals.model import Before
+from callgate.approving import Agreed, Approving, Held, asked_of, let_through
+from callgate.deciding import Deciding, refused_by
 from callgate.errors import ANSWERS, Reason, Refusal, place_of
 from callgate.evidence import Evidence
-from callgate.identity.trust import Peer, X509Context, still_trusted
+from callgate.identification import Identification
+from callgate.identity.trust import Peer, X509Context
 from callgate.identity.user import User
 from callgate.inspection import inspect
 from callgate.limits.admission import Slot
 from callgate.net.connection import ClientLost, Connection
 from callgate.parts import Granted, Identified, Inspected, Outbound, Parts, Recorded, Reply, Route
-from callgate.policy.call import Call
-from callgate.policy.compile import Policy
-from callgate.policy.decide import Decision, DecisionOutcome, decide
+from callgate.policy.decide import decide
 from callgate.refusals import (
     error_body,
     headers_of,
@@ -41,7 +44,6 @@ from callgate.telemetry import names
 from callgate.tokens.claims import CannotMint, Issuer, Stamp
 from callgate.tokens.mint import MintedToken, mint
 from callgate.told import (
-    by_shadow_policy,
     by_shadow_rules,
     found_in_answer,
     found_in_arguments,
@@ -49,24 +51,22 @@ from callgate.told import (
     what_was_said,
 )
 from callgate.trace import AttributeValue, DecisionTrace, Finding, Outcome, Stage, StageRecord
-from callgate.users.access_token import bearer_token
 from callgate.wire import mcp
 from callgate.wire.http1 import RawRequest
 from callgate.wire.jsonrpc import RpcRequest
 from callgate.wire.mcp import Request
-from callgate.wire.session import NONCE_BYTES, Session
 from callgate.wire.sse import encode_event
 
 _LOG = logging.getLogger(__name__)
 _ROUTE = "/{server}/mcp"
-_ALLOWED: Mapping[str, object] = MappingProxyType({"decision": "allow"})
 
 
 @dataclass(slots=True)
 class Visit:
     """One accepted connection: what is known before its first request.
 
-    `peer` is verified at the handshake, and verified again by the first request after the trust bundle changed.
+    `peer` is verified at the handshake, and verified again by the first request after the trust bundle changed.  `uid`:
+    which user of this machine asks, if the kernel can tell.
     """
 
     accepted: StageRecord
@@ -74,6 +74,7 @@ class Visit:
     accepted_before: StageRecord
     peer: Peer | Refusal
     attributes: Mapping[str, AttributeValue]
+    uid: int | None = None
     requests: int = 0
 
 
@@ -83,6 +84,8 @@ class Gateway:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._evidence = Evidence(parts)
+        self._identification = Identification(parts)
+        self._deciding = Deciding(parts)
         self._now_ns = parts.clock.now_ns
 
     async def answer(self, visit: Visit, found: RawRequest | Refusal, connection: Connection) -> None:
@@ -129,6 +132,7 @@ class Gateway:
         path.ended_ns = self._now_ns()
         self._evidence.close(path)
         self._parts.record(path)
+        _remember_path(self._parts, path)
 
     def leave(self, visit: Visit) -> None:
         """The connection is over: a peer that was refused and never asked for anything leaves a trace all the same."""
@@ -153,7 +157,7 @@ class Gateway:
         granted = await self._decide(identified, path)
         if isinstance(granted, Refusal):
             return await self._refuse(granted, request, connection, path)
-        if granted.slot is None:
+        if mcp.is_absorbed(request):
             return await self._respond(Reply(202, (), b""), connection, path)
         try:
             inspected = await self._inspect(identified, granted, path)
@@ -161,7 +165,20 @@ class Gateway:
                 return await self._refuse(inspected, request, connection, path)
             # From here on there are no arguments but those that may go in.
             request = inspected.identified.request
-            outbound = self._mint(inspected, granted, granted.slot, path)
+            again = partial(self._again, visit, identified.request)
+            agreed = await self._approve(Held(granted, inspected), again, visit, connection, path)
+            if isinstance(agreed, Refusal):
+                return await self._refuse(agreed, request, connection, path)
+            return await self._deliver(agreed, connection, path)
+        finally:
+            if granted.slot is not None:
+                granted.slot.release(failed=None, now=self._parts.clock.now())
+
+    async def _deliver(self, agreed: Agreed, connection: Connection, path: DecisionTrace) -> None:
+        """The call goes to its tool server, with a token of its own."""
+        request = agreed.inspected.identified.request
+        try:
+            outbound = self._mint(agreed.inspected, agreed.granted, agreed.slot, path)
             if isinstance(outbound, Refusal):
                 return await self._refuse(outbound, request, connection, path)
             recorded = await self._record(outbound, path)
@@ -169,20 +186,15 @@ class Gateway:
                 return await self._refuse(recorded, request, connection, path)
             return await self._forward(recorded, connection, path)
         finally:
-            granted.slot.release(failed=None, now=self._parts.clock.now())
+            agreed.slot.release(failed=None, now=self._parts.clock.now())
 
     # Each stage: one question, one record.
 
     def _authenticate(self, visit: Visit, found: RawRequest | Refusal, path: DecisionTrace) -> Peer | Refusal:
         """Is the peer still who it was at the handshake, under the bundle of this moment?"""
         started = self._now_ns()
-        identity = self._parts.identity()
         if isinstance(visit.peer, Peer):
-            visit.peer = (
-                Refusal(Reason.IDENTITY_UNAVAILABLE)
-                if identity is None
-                else still_trusted(visit.peer, identity.bundles, started / 1e9)
-            )
+            visit.peer = self._identification.trusted(visit.peer, started / 1e9)
         attributes = visit.attributes
         if isinstance(visit.peer, Refusal) and isinstance(found, RawRequest):
             attributes = {**attributes, names.HTTP_REQUEST_METHOD: found.method, names.HTTP_ROUTE: _ROUTE}
@@ -219,8 +231,8 @@ class Gateway:
             identity = self._parts.identity()
             ours = identity is not None and identity.svid.id.trust_domain == peer.id.trust_domain
             path.join(request.trace, trusted=ours)
-        user = await self._user_of(peer, request, started / 1e9)
-        found = user if isinstance(user, Refusal) else self._identified(peer, request, user)
+        user = await self._identification.user_of(peer, request, started / 1e9)
+        found = user if isinstance(user, Refusal) else self._identification.identified(peer, request, user)
         self._evidence.identified(path, peer, found)
         attributes: dict[str, AttributeValue] = {names.SERVER: request.server}
         if isinstance(user, User):
@@ -230,47 +242,6 @@ class Gateway:
         self._note(path, Stage.IDENTIFY, started, found, attributes)
         return found
 
-    async def _user_of(self, peer: Peer, request: Request, now: float) -> User | Refusal | None:
-        """Whose token came along; a token that is no good is a refusal, and never nobody's."""
-        if self._parts.verify_user is None:
-            return None
-        token = bearer_token(request.authorization)
-        if token is None or isinstance(token, Refusal):
-            return token
-        return await self._parts.verify_user(token, peer.leaf_sha256, now)
-
-    def _identified(self, peer: Peer, request: Request, user: User | None) -> Identified | Refusal:
-        now = self._parts.clock.now()
-        # The session first: whether there is such a server is not to be read off a handle that was made up.
-        session = self._session_of(peer, request, now)
-        if isinstance(session, Refusal):
-            return session
-        if request.server not in self._parts.routes:
-            return Refusal(Reason.SERVER_UNKNOWN, told_as=Reason.NO_GRANT)
-        call = Call(
-            caller=peer.id,
-            server=request.server,
-            method=request.message.method,
-            tool=request.tool,
-            arguments=request.arguments,
-            now=now,
-            svid_not_before=peer.not_before,
-            svid_not_after=peer.not_after,
-            revision=request.revision,
-            size_bytes=request.size_bytes,
-            purpose=request.purpose,
-            user=user,
-            annotations=self._parts.annotations.of(request.server, request.tool),
-            history=self._parts.history.of(peer.id),
-        )
-        return Identified(request, call, session)
-
-    def _session_of(self, peer: Peer, request: Request, now: float) -> Session | Refusal | None:
-        if request.session_handle is None:
-            return None
-        max_age_s = self._parts.limits.session_max_age_s
-        return self._parts.sealer.open(request.session_handle, peer.id, request.server, now, max_age_s)
-
     async def _decide(self, identified: Identified, path: DecisionTrace) -> Granted | Refusal:
         """Which grants and denials apply, and is there room for what they allow?"""
         started = self._now_ns()
@@ -279,63 +250,16 @@ class Gateway:
         self._parts.under(policy)
         target = self._parts.routes[call.server].target
         decision = decide(policy, call, for_scoped_list=target.list_scopes == "granted")
-        found = self._granted(policy, decision, identified)
-        if decision.permit is not None and isinstance(found, Refusal) and found.reason is Reason.DRY_RUN:
-            # What would be refused for its arguments is not told to be allowed.
-            tried = await inspect(self._parts, policy, identified, decision.permit)
-            found = tried if isinstance(tried, Refusal) else found
-        self._remember(decision, found, call)
+        found = await self._deciding.granted(policy, decision, identified)
         if isinstance(found, Refusal):
             self._evidence.refused(path, call, policy, is_kept=may_be_kept(found))
         attributes = {
             names.POLICY_DIGEST: decision.policy_digest,
             **by_shadow_rules(decision),
-            **self._shadow_policy_on(call),
+            **self._deciding.shadow_policy_on(call),
         }
         self._note(path, Stage.DECIDE, started, found, attributes, decision.findings)
         return found
-
-    def _granted(self, policy: Policy, decision: Decision, identified: Identified) -> Granted | Refusal:
-        permit = decision.permit
-        if permit is None:
-            granted = any(finding.matched and finding.kind == "grant" for finding in decision.findings)
-            # Whom no grant names is not told either that a denial does: that would say which tools there are.
-            return Refusal(decision.reason or Reason.NO_GRANT, told_as=None if granted else Reason.NO_GRANT)
-        if identified.request.is_dry_run:
-            return Refusal(Reason.DRY_RUN, public=self._allowed(permit.call))
-        if mcp.is_absorbed(identified.request):
-            # It costs its sender nothing, and the gate a record.
-            return self._parts.audit.room_for(str(permit.call.caller)) or Granted(policy, permit, None)
-        slot = self._parts.admission.admit(permit.call, permit.limits, permit.call.now)
-        return slot if isinstance(slot, Refusal) else Granted(policy, permit, slot)
-
-    def _allowed(self, call: Call) -> Mapping[str, object]:
-        """What a dry run is told; that of a legacy session also gets one, of which no tool server knows."""
-        if call.method != "initialize":
-            return _ALLOWED
-        nonce = self._parts.secret_bytes(NONCE_BYTES)
-        return {**_ALLOWED, "session": self._parts.sealer.seal(None, call.caller, call.server, nonce, call.now)}
-
-    def _remember(self, decision: Decision, found: Granted | Refusal, call: Call) -> None:
-        """For conditions on what was done before.  A call counts as soon as it is let through, however it ends."""
-        if call.tool is None:
-            return
-        # A denial counts even where it was only asked for: nobody finds out for free which arguments pass.
-        if isinstance(found, Granted):
-            self._parts.history.record_call(call.caller, call.server, call.tool, call.now)
-        elif decision.outcome is DecisionOutcome.DENY and decision.is_remembered:
-            self._parts.history.record_denial(call.caller, call.server, call.tool, call.now)
-
-    def _shadow_policy_on(self, call: Call) -> dict[str, AttributeValue]:
-        """What a second policy would have decided; it is asked, and never obeyed."""
-        policy = self._parts.shadow_policy()
-        if policy is None:
-            return {}
-        try:
-            return by_shadow_policy(decide(policy, call, for_scoped_list=False))
-        except Exception as fault:  # noqa: BLE001  # what is only tried out must not fail a call
-            _LOG.error("the policy in shadow failed: %s", place_of(fault))
-            return {}
 
     async def _inspect(self, identified: Identified, granted: Granted, path: DecisionTrace) -> Inspected | Refusal:
         """May these arguments go to this tool, as it is now?"""
@@ -345,6 +269,62 @@ class Gateway:
             self._evidence.refused(path, granted.permit.call, granted.policy, is_kept=may_be_kept(found))
         self._note(path, Stage.INSPECT, started, found, found_in_arguments(found))
         return found
+
+    async def _approve(
+        self,
+        held: Held,
+        again: Callable[[], Awaitable[Held | Refusal]],
+        visit: Visit,
+        connection: Connection,
+        path: DecisionTrace,
+    ) -> Agreed | Refusal:
+        """Does a person have to agree, and has one?"""
+        if held.granted.slot is not None:
+            return Agreed(held.granted, held.inspected, held.granted.slot)
+        if not asked_of(held.inspected):
+            return let_through(self._parts, held)
+        started = self._now_ns()
+        approving = Approving(self._parts, connection, path, visit.uid, again)
+        # What stands where nothing else is found: the gate itself is being stopped.
+        found: object = Refusal(Reason.GATE_SHUTTING_DOWN)
+        try:
+            found = agreed = await approving.approved(held)
+        except ClientLost as lost:
+            found = Refusal(lost.reason)
+            raise
+        except Exception as fault:
+            found = Refusal(Reason.INTERNAL, place_of(fault))
+            raise
+        finally:
+            self._note(path, Stage.APPROVE, started, found, approving.attributes, tuple(approving.findings))
+        if isinstance(agreed, Refusal):
+            call = held.inspected.permit.call
+            self._evidence.refused(path, call, held.granted.policy, is_kept=may_be_kept(agreed))
+        return agreed
+
+    async def _again(self, visit: Visit, request: Request) -> Held | Refusal:
+        """Everything that was asked about a call, asked once more: who, on whose behalf, may it, may it as it is now?"""
+        identified = await self._identified_again(visit, request)
+        if isinstance(identified, Refusal):
+            return identified
+        policy = self._parts.policy()
+        self._parts.under(policy)
+        decision = decide(policy, identified.call, for_scoped_list=False)
+        if decision.permit is None:
+            refused = refused_by(decision)
+            self._deciding.remember(decision, refused, identified.call)
+            return refused
+        inspected = await inspect(self._parts, policy, identified, decision.permit)
+        return inspected if isinstance(inspected, Refusal) else Held(Granted(policy, decision.permit, None), inspected)
+
+    async def _identified_again(self, visit: Visit, request: Request) -> Identified | Refusal:
+        now = self._now_ns() / 1e9
+        if isinstance(visit.peer, Peer):
+            visit.peer = self._identification.trusted(visit.peer, now)
+        if isinstance(visit.peer, Refusal):
+            return visit.peer
+        user = await self._identification.user_of(visit.peer, request, now)
+        return user if isinstance(user, Refusal) else self._identification.identified(visit.peer, request, user)
 
     def _mint(self, inspected: Inspected, granted: Granted, slot: Slot, path: DecisionTrace) -> Outbound | Refusal:
         """Which credential does this one call carry?"""
@@ -409,7 +389,11 @@ class Gateway:
             await self._evidence.end(recorded, path)
             own_doing = may_be_own_doing(found)
             outbound.slot.release(failed=is_servers_fault(found), now=self._parts.clock.now(), own_doing=own_doing)
-        if isinstance(found, Reply):
+        if isinstance(found, Reply) and connection.streaming:
+            # The agent has been told that it is being waited for: the answer is the stream's last event.
+            await connection.stream_out(encode_event(found.body))
+            await self._end_stream(None, outbound.identified.request, connection, path)
+        elif isinstance(found, Reply):
             await self._respond(found, connection, path)
         elif relay.streaming:
             await self._end_stream(found, outbound.identified.request, connection, path)
@@ -466,11 +450,17 @@ class Gateway:
         answer = ANSWERS[refusal.reason]
         if answer.closes:
             connection.http.close_after_response()
-        status = refusal_status(refusal, request)
+        # A stream has begun with a status already.
+        status = 200 if connection.streaming else refusal_status(refusal, request)
         headers = (JSON, *headers_of(status))
         as_result = is_tool_error(refusal, request)
         await self._evidence.refuse(path, request, status, None if as_result else answer.rpc_code)
-        await connection.reply(status, headers, error_body(refusal, request, path))
+        body = error_body(refusal, request, path)
+        if connection.streaming:
+            await connection.stream_out(encode_event(body))
+            await connection.end_stream()
+        else:
+            await connection.reply(status, headers, body)
         attributes: dict[str, AttributeValue] = {
             names.HTTP_RESPONSE_STATUS_CODE: status,
             **({} if as_result else {names.RPC_RESPONSE_STATUS_CODE: str(answer.rpc_code)}),
@@ -495,3 +485,11 @@ class Gateway:
         path.add(
             StageRecord(stage, outcome, started_ns, self._now_ns(), reason, detail, attributes or {}, findings),
         )
+
+
+def _remember_path(parts: Parts, path: DecisionTrace) -> None:
+    """For the people who are asked about a later call of the same session."""
+    session, tool = path.evidence.get("session"), path.attribute(names.GEN_AI_TOOL_NAME)
+    if parts.desk is not None and tool and isinstance(session, str):
+        server = str(path.attribute(names.SERVER))
+        parts.past.note(session, Before(path.started_ns / 1e9, server, str(tool), path.decision, path.reason))

@@ -62,7 +62,8 @@ async def inspect(parts: Parts, policy: Policy, identified: Identified, permit: 
 def _must_know(parts: Parts, permit: Permit) -> bool:
     """Whether a call of a tool of which nothing is known is out of the question."""
     lock = parts.routes[permit.call.server].lock()
-    return lock is not None or permit.screening.schemas is Schemas.REQUIRED
+    # Whoever agrees to a call agrees to a call of the tool as it is.
+    return lock is not None or permit.screening.schemas is Schemas.REQUIRED or bool(permit.approvals)
 
 
 def _looked_at(parts: Parts, permit: Permit, key: bytes) -> _Look | Refusal:
@@ -80,6 +81,8 @@ def _looked_at(parts: Parts, permit: Permit, key: bytes) -> _Look | Refusal:
     arguments = screen_arguments(given, permit.screening, key, tally)
     if isinstance(arguments, Refusal):
         return arguments
+    if tally.held and not permit.approvals:
+        return Refusal(Reason.ARGUMENTS_DENIED, "they hold what a person has to look at, and no grant says who")
     if arguments is not given and _problems(held_against, arguments):
         return Refusal(Reason.ARGUMENTS_DENIED, "masked, they do not fit the tool's schema")
     return _Look(definition, arguments, tally)

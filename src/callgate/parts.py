@@ -7,6 +7,8 @@ from typing import Final
 
 import trio
 
+from callgate.approvals.desk import Desk
+from callgate.approvals.past import Past
 from callgate.audit.activity import Activity
 from callgate.audit.content import ContentStore
 from callgate.audit.log import AuditLog, Receipt
@@ -87,7 +89,9 @@ class Parts:
     users' tokens are configured: Authorization is then read by nobody.  `content` gives None where nobody could read what is
     recorded in full.  `under` is told which policy is about to decide.  `listed` sees to it that the definitions of a
     server's tools are known and fresh, and says why where it cannot.  `pseudonym_key`: 32 bytes, a secret.  `screeners`: how
-    many threads look through what is long.
+    many threads look through what is long.  `desk` is None where nobody can be asked, `people_url` is where people answer,
+    and `waiting` is told of each call that waits for them: its path, the approval's id, since when and until when in Unix
+    nanoseconds.
     """
 
     issuer_url: str
@@ -104,6 +108,10 @@ class Parts:
     listed: Callable[[str], Awaitable[Refusal | None]]
     pseudonym_key: bytes
     screeners: trio.CapacityLimiter
+    desk: Desk | None
+    people_url: Callable[[], str]
+    past: Past
+    waiting: Callable[[DecisionTrace, str, int, int], None]
     admission: Admission
     sealer: SessionSealer
     audit: AuditLog
@@ -132,7 +140,7 @@ class Granted:
     """A permit, and the place at its tool server that the call holds until the exchange is over.
 
     `policy` is the one that decided: what of the answer depends on a policy goes by the same.  No `slot`: the message
-    ends at the gate.
+    ends at the gate, or a person may have to agree first.
     """
 
     policy: Policy

@@ -41,6 +41,7 @@ _MAX_UNKEPT: Final = 16
 # For what could not be kept before, at the end; as long as the log itself takes at most.
 _END_S: Final = 3.0
 _PSEUDONYMS: Final = b"callgate/pseudonyms/v1"
+_APPROVALS: Final = b"callgate/approvals/v1"
 _SILENT: Final = frozenset({LogEvent.OPENED, LogEvent.AVAILABLE})
 
 
@@ -67,6 +68,8 @@ class RecordKeeping:
         self.vkey = key.vkey
         # What masks tell values apart by: as stable as the log's own key, so that a restart changes no name.
         self.pseudonym_key = key.derived(_PSEUDONYMS)
+        # What seals what people are asked: who reads the store's file alone reads no arguments.
+        self.approvals_key = key.derived(_APPROVALS)
         self._anchors = Anchors([_place(folder, target) for target in audit.checkpoint_to], events)
         self._outage_since_ns = 0
         self.log = AuditLog(

@@ -22,7 +22,7 @@ from callgate.wire.session import NONCE_BYTES
 from callgate.wire.sse import COMMENT, SseComment, SseEvent, SseReader, encode_event
 
 JSON = ("content-type", "application/json")
-_EVENTS = (
+EVENTS = (
     ("content-type", "text/event-stream"),
     ("cache-control", "no-store"),
     # Proxies of the nginx family buffer a stream otherwise (MCP 2026-07-28, basic/transports).
@@ -48,7 +48,8 @@ class Relay:
         self._connection = connection
         self._path = path
         self.screen = AnswerScreen(parts, recorded.outbound.inspected)
-        self.streaming = False
+        # The agent may have been told already that it is being waited for.
+        self.streaming = connection.streaming
         self.answered = False
         self.attributes: dict[str, AttributeValue] = {}
 
@@ -180,7 +181,7 @@ class Relay:
             return unkept
         if not self.streaming:
             self.streaming = True
-            await self._connection.start_stream(200, (*_EVENTS, *self._session_header(shown, session_id)))
+            await self._connection.start_stream(200, (*EVENTS, *self._session_header(shown, session_id)))
         await self._connection.stream_out(encode_event(message))
         return isinstance(shown, RpcResult | RpcFailure)
 

@@ -12,11 +12,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from callgate.addresses import Address
+from callgate.admin_service import AdminService, HttpTerms, admin_site
+from callgate.approvals.asking_user import user_of_peer
+from callgate.approvals.model import UNKNOWN_USER
+from callgate.approvals.past import Past
 from callgate.audit.activity import Activity
 from callgate.audit.log import AuditLog
 from callgate.config import Config, ServerConfig
@@ -28,12 +33,13 @@ from callgate.identity.source import SourceEvent, X509Source
 from callgate.identity.trust import Peer, X509Context, verify_peer
 from callgate.limits.admission import Admission
 from callgate.lock_files import LockSource
-from callgate.net.admin import AdminSite, Readiness
+from callgate.net.admin import Readiness
 from callgate.net.connection import Connection, ConnectionLimits
 from callgate.net.handshakes import Handshakes
 from callgate.net.listener import Listener
-from callgate.net.tls_context import agent_facing_context, public_context
-from callgate.net.tls_stream import PlainStream, TlsStream
+from callgate.net.local_listener import Credentials
+from callgate.net.tls_context import agent_facing_context
+from callgate.net.tls_stream import TlsStream
 from callgate.net.upstream import ToolServer, Upstream, UpstreamLimits
 from callgate.parts import Clock, GateLimits, Parts, Route
 from callgate.policy.annotations import Annotations
@@ -43,17 +49,11 @@ from callgate.policy_source import PolicySource, in_force
 from callgate.record_keeping import RecordKeeping
 from callgate.screening.definitions import Definitions
 from callgate.telemetry import names
+from callgate.telemetry.approval_metrics import ApprovalTelling
 from callgate.telemetry.log_events import CheckpointEvents
+from callgate.telemetry.pending import waiting_span
 from callgate.tokens.claims import TokenTarget
 from callgate.tokens.keys import SigningKey
-from callgate.tokens.metadata import (
-    AUTHORIZATION_SERVER_PATH,
-    JWKS_PATH,
-    OPENID_CONFIGURATION_PATH,
-    authorization_server_metadata,
-    jwks,
-    openid_configuration,
-)
 from callgate.tool_listing import ToolListing
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
 from callgate.users.issuers import UserVerifier
@@ -63,11 +63,10 @@ from callgate.wire.http1_server import ServerConnection
 from callgate.wire.json_strict import JsonLimits
 from callgate.wire.session import SessionSealer
 
+if TYPE_CHECKING:
+    from callgate.approval_keeping import ApprovalKeeping
+
 _LOG = logging.getLogger(__name__)
-# Health checks and key fetches; without it, whoever reaches the admin listener could use up the file descriptors.
-_ADMIN_CONNECTIONS = 64
-# A probe asks at once; a connection that says nothing must not take the place of one that does.
-_ADMIN_IDLE_S = 5.0
 # How long a peer that was refused at the handshake has for the request that is answered with the reason.
 REFUSED_S = 1.0
 # Reading and digesting so many takes some 30 ms of everybody's time, and no tool's arguments come near it.
@@ -92,7 +91,7 @@ class CannotListen(GatewayError):  # noqa: N818  # says what cannot be done
 class Service:
     """One gate.  `run` it in a nursery; `stop` ends it in good order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a gate is started with
         self,
         config: Config,
         policy: Policy | PolicySource,
@@ -102,13 +101,14 @@ class Service:
         shadow: Policy | PolicySource | None = None,
         folder: Path | None = None,
         events: CheckpointEvents | None = None,
+        approvals: ApprovalTelling | None = None,
     ) -> None:
         """A policy that is a source is followed while the service runs.  `shadow` is evaluated and never enforced.
 
         `folder` is where relative paths of the configuration begin; None: where the process runs.  `events` sends
-        checkpoints to a collector.  Raises UnusableAuthorities
-        where a `ca_file` cannot be used, CannotOpenLog where the log has no key, and BadLock for a lock file that cannot
-        be used.
+        checkpoints to a collector, and `approvals` hears of calls that wait for people.  Raises UnusableAuthorities where a
+        `ca_file` cannot be used, CannotOpenLog where the log has no key, BadLock for a lock file that cannot be used,
+        UnusableCertificate for the admin listener's own, and StoreFault or UnusableApprovals where people cannot be asked.
         """
         self._config = config
         self._policy = in_force(policy)
@@ -120,6 +120,8 @@ class Service:
         self._source = X509Source(config.workload_api, hint=config.svid_hint, on_event=_log_identity)
         self._key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
         self._records = RecordKeeping(config, folder or Path(), self._clock, events)
+        self._telling = approvals or ApprovalTelling()
+        self._approvals = self._asking(folder or Path())
         self._locks = {
             name: LockSource((folder or Path()) / server.lock, name)
             for name, server in config.servers.items()
@@ -132,14 +134,11 @@ class Service:
         self._listing = ToolListing(parts, Evidence(parts))
         self._stopping = trio.Event()
         self._tls: tuple[X509Context, ssl.SSLContext] | None = None
-        self._public_tls: tuple[X509Context, ssl.SSLContext] | None = None
         self._open: set[Connection] = set()
         self._callers: Counter[str] = Counter()
         # Handshakes under way and connections that are served.
         self._connections = 0
         self._handshakes = Handshakes(config.limits.max_handshakes, config.limits.handshake_s)
-        self._admin_handshakes = Handshakes(_ADMIN_CONNECTIONS, config.limits.handshake_s)
-        self._admin_connections = 0
         self._authorities: frozenset[str] = frozenset()
         self._http_limits = HttpLimits(
             max_head_bytes=config.limits.max_head_bytes, max_body_bytes=config.limits.max_body_bytes
@@ -151,6 +150,8 @@ class Service:
             write_stall_s=config.limits.write_stall_s,
             requests=config.limits.requests_per_connection,
         )
+        http = HttpTerms(self._http_limits, self._patience)
+        self._admin = AdminService(config, folder or Path(), lambda: self._source.current, http)
 
     @property
     def identity(self) -> X509Context | None:
@@ -183,11 +184,18 @@ class Service:
         notes += tuple(lock.problem for lock in self._locks.values() if lock.problem)
         problems = self._users.problems if self._users else {}
         notes += tuple(f"keys of {issuer}: {problem}" for issuer, problem in problems.items())
+        notes += self._approvals.problems if self._approvals else ()
+        notes += (self._admin.problem,) if self._admin.problem else ()
         return Readiness(tuple(missing), notes)
 
     def stop(self) -> None:
         """Stop accepting, finish what is under way within `limits.drain_s`, and let `run` return."""
         self._stopping.set()
+
+    @property
+    def approvals(self) -> "ApprovalKeeping | None":
+        """Where people are asked."""
+        return self._approvals
 
     @property
     def log(self) -> AuditLog:
@@ -217,7 +225,10 @@ class Service:
                     background.start_soon(policy_source.run)
                 for name, lock in self._locks.items():
                     background.start_soon(lock.run, partial(self._approved_anew, name))
-                background.start_soon(admin.serve, background, partial(self._guarded, self._welcome_anyone))
+                await self._ask_people(background, admin.address.port)
+                site = admin_site(self._config.issuer, self._key, self.readiness)
+                welcome = partial(self._guarded, lambda sock, address: self._admin.welcome(sock, address, site))
+                background.start_soon(admin.serve, background, welcome)
                 task_status.started(Addresses(agents.address, admin.address))
                 await self._serve_agents(agents)
                 background.cancel_scope.cancel()
@@ -226,6 +237,36 @@ class Service:
             admin.close()
             for route in self._routes.values():
                 route.upstream.close()
+
+    def _asking(self, folder: Path) -> "ApprovalKeeping | None":
+        if self._config.approvals is None:
+            return None
+        # The site takes 0.3 s to load: not for gates that ask nobody.
+        from callgate.approval_keeping import ApprovalKeeping  # noqa: PLC0415
+
+        return ApprovalKeeping(
+            self._config.approvals,
+            folder,
+            self._records.approvals_key,
+            self._records.log,
+            self._policy,
+            self._clock.now_ns,
+            self._telling,
+        )
+
+    async def _ask_people(self, background: trio.Nursery, port: int) -> None:
+        if self._approvals is not None:
+            url = self._config.approvals_url(port)
+            self._admin.people = await background.start(self._approvals.run, url, self._welcome_local)
+
+    async def _welcome_local(self, sock: socket.socket, peer: Credentials) -> None:
+        """The border of one connection of the admin socket."""
+        try:
+            await self._admin.welcome_local(sock, peer)
+        except Exception as fault:  # noqa: BLE001  # the border of a task
+            _LOG.error("a connection failed inside the gate: %s", place_of(fault))
+        finally:
+            sock.close()
 
     def _approved_anew(self, server: str) -> None:
         """Another lock file is in force: what was approved may be what the server says only since a moment ago."""
@@ -248,6 +289,8 @@ class Service:
             await self._stopping.wait()
             agents.close()
             self._handshakes.hurry()
+            if self._approvals is not None:
+                self._approvals.desk.close()
             for connection in tuple(self._open):
                 connection.drain()
             connections.cancel_scope.deadline = trio.current_time() + self._config.limits.drain_s
@@ -275,9 +318,18 @@ class Service:
                 self._turn_away(address, started, Refusal(Reason.TOO_MANY_CONNECTIONS))
                 await stream.aclose()
             else:
-                await self._serve(stream, address, started)
+                await self._serve(stream, address, started, self._uid_of(sock))
         finally:
             self._connections -= 1
+
+    def _uid_of(self, sock: socket.socket) -> int | None:
+        """Which user of this machine connected, where that counts: who runs an agent does not answer for it."""
+        if self._approvals is None or self._approvals.agents_share_user:
+            return None
+        try:
+            return user_of_peer(sock.getsockname(), sock.getpeername())
+        except OSError:
+            return UNKNOWN_USER
 
     def _wrapped(self, sock: socket.socket) -> TlsStream | Refusal:
         identity = self._source.current
@@ -311,7 +363,7 @@ class Service:
         reason, detail = (refusal.reason, refusal.detail) if refusal else ("", "")
         return StageRecord(Stage.ACCEPT, outcome, started_ns, self._clock.now_ns(), reason, detail, found)
 
-    async def _serve(self, stream: TlsStream, address: Address, started_ns: int) -> None:
+    async def _serve(self, stream: TlsStream, address: Address, started_ns: int, uid: int | None) -> None:
         version, cipher = stream.tls_attributes()
         tls: dict[str, AttributeValue] = {names.TLS_PROTOCOL_VERSION: version, names.TLS_CIPHER: cipher}
         took = {names.TLS_HANDSHAKE_DURATION: (self._clock.now_ns() - started_ns) / 1e9}
@@ -321,6 +373,7 @@ class Service:
             accepted_before=self._accepted(address, started_ns, tls, None),
             peer=peer,
             attributes=_workload(peer) if isinstance(peer, Peer) else {},
+            uid=uid,
         )
         caller = str(peer.id) if isinstance(peer, Peer) else ""
         self._callers[caller] += 1
@@ -360,47 +413,8 @@ class Service:
             return Refusal(Reason.IDENTITY_UNAVAILABLE, self._source.problem)
         return verify_peer(stream.peer_chain(), identity.bundles, self._clock.now())
 
-    async def _welcome_anyone(self, sock: socket.socket, _address: Address) -> None:
-        """The admin listener: no client certificate, and nothing here that needs one."""
-        self._admin_connections += 1
-        try:
-            stream = await self._admin_stream(sock) if self._admin_connections <= _ADMIN_CONNECTIONS else None
-            if stream is not None:
-                patience = replace(self._patience, idle_s=min(self._patience.idle_s, _ADMIN_IDLE_S))
-                connection = Connection(stream, ServerConnection(self._http_limits, None), patience)
-                site = self._site()
-                await connection.run(lambda found: site.answer(found, connection))
-        finally:
-            self._admin_connections -= 1
-
-    async def _admin_stream(self, sock: socket.socket) -> TlsStream | PlainStream | None:
-        if self._config.admin.tls == "off":
-            return PlainStream(sock)
-        context = self._public_context()
-        if context is None:
-            return None
-        try:
-            stream = TlsStream.server(sock, context)
-        except OSError:
-            return None
-        return stream if await self._admin_handshakes.shake(stream) is None else None
-
-    def _public_context(self) -> ssl.SSLContext | None:
-        identity = self._source.current
-        if identity is None:
-            return None
-        if self._public_tls is None or self._public_tls[0] is not identity:
-            self._public_tls = (identity, public_context(identity))
-        return self._public_tls[1]
-
-    def _site(self) -> AdminSite:
-        issuer = self._config.issuer
-        documents: dict[str, Callable[[], Mapping[str, object]]] = {
-            JWKS_PATH: lambda: jwks((self._key,)),
-            AUTHORIZATION_SERVER_PATH: lambda: authorization_server_metadata(issuer),
-            OPENID_CONFIGURATION_PATH: lambda: openid_configuration(issuer),
-        }
-        return AdminSite(documents, self.readiness)
+    def _tell_waiting(self, path: DecisionTrace, approval: str, started_ns: int, expires_ns: int) -> None:
+        self._telling.waiting(waiting_span(path, approval, started_ns, expires_ns))
 
     def _route(self, name: str, server: ServerConfig) -> Route:
         limits = self._config.limits
@@ -437,6 +451,10 @@ class Service:
             listed=lambda server: self._listing.listed(server),  # noqa: PLW0108  # which is made with these parts
             pseudonym_key=self._records.pseudonym_key,
             screeners=trio.CapacityLimiter(_SCREENERS),
+            desk=self._approvals.desk if self._approvals else None,
+            people_url=lambda: self._approvals.url if self._approvals else "",
+            past=Past(),
+            waiting=self._tell_waiting,
             admission=Admission({name: server.limits() for name, server in self._config.servers.items()}),
             sealer=SessionSealer(os.urandom(32)),
             audit=self._records.log,

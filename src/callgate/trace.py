@@ -21,6 +21,8 @@ class Stage(StrEnum):
     IDENTIFY = "identify"
     DECIDE = "decide"
     INSPECT = "inspect"
+    # Where a person has to agree, and only there.
+    APPROVE = "approve"
     MINT = "mint"
     RECORD = "record"
     FORWARD = "forward"
@@ -37,7 +39,10 @@ class Outcome(StrEnum):
 
 
 # To name a member of an enumeration takes 0.1 µs, which is much within a loop that every call runs through.
-_DECIDE, _INSPECT, _OK = Stage.DECIDE, Stage.INSPECT, Outcome.OK
+_DECIDE, _OK = Stage.DECIDE, Outcome.OK
+_AFTER_DECIDE = frozenset({Stage.INSPECT, Stage.APPROVE})
+# Neither allowed nor denied: a person may still agree.
+_HELD = frozenset({"approval_required", "client_gone", "client_stalled", "gate_shutting_down"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,10 @@ class DecisionTrace:
         else:
             self.link = remote
 
+    def attribute(self, name: str) -> AttributeValue | None:
+        """What the first stage that says something of that name says; None where none does."""
+        return next((record.attributes[name] for record in self.records if name in record.attributes), None)
+
     @property
     def path(self) -> tuple[str, ...]:
         """The ordered steps: `("accept=ok", "authenticate=ok", …)`."""
@@ -136,16 +145,16 @@ class DecisionTrace:
 
     @property
     def decision(self) -> str:
-        """`allow` once `decide` let the call through and `inspect` did not stop it, else `deny`.
+        """`allow` once `decide` let the call through and neither `inspect` nor `approve` stopped it, else `deny`.
 
-        A call that never got there is denied, too.
+        `hold` where a person had not answered when it ended.  A call that never got there is denied.
         """
         decision = "deny"
         for record in self.records:
             if record.stage is _DECIDE and record.outcome is _OK:
                 decision = "allow"
-            elif record.stage is _INSPECT and record.outcome is not _OK:
-                return "deny"
+            elif record.stage in _AFTER_DECIDE and record.outcome is not _OK:
+                return "hold" if record.reason in _HELD else "deny"
         return decision
 
     @property

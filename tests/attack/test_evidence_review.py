@@ -211,6 +211,15 @@ async def test_a_gate_does_not_take_over_a_request_that_somebody_added_after_the
         open_log(tmp_path, KEY)
 
 
+async def test_a_gate_does_not_take_over_an_approval_that_somebody_added_after_the_signed_end(tmp_path: Path) -> None:
+    async with kept_log(tmp_path) as log:
+        await call(log, 0)
+    add_forged(tmp_path, Kind.APPROVAL, {"happening": "approved", "approval": "ad" * 16}, 1)
+
+    with pytest.raises(CannotOpenLog, match="tells of a request after the gate had ended"):
+        open_log(tmp_path, KEY)
+
+
 def add_forged(folder: Path, kind: Kind, fields: Mapping[str, object], count: int) -> None:
     """Add records to a log as somebody can who has its folder, and not its key."""
     path, chain = Path(Places(folder).log) / FIRST, Chain()

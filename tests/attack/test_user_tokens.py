@@ -92,7 +92,14 @@ def _public_forms(key: Key) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize("secret", [*_public_forms(RSA), *_public_forms(EC)])
+_FORMS = ("PEM", "PEM without its line end", "DER", "JWK", "empty")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [*_public_forms(RSA), *_public_forms(EC)],
+    ids=[f"{kind} {form}" for kind in ("RSA", "EC") for form in _FORMS],
+)
 @pytest.mark.parametrize(("alg", "digest"), [("HS256", sha256), ("HS512", sha512)])
 @pytest.mark.parametrize("kid", ["r1", "k1"])
 def test_a_public_key_taken_for_an_hmac_secret(secret: bytes, alg: str, digest: Any, kid: str) -> None:  # noqa: ANN401

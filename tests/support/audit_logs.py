@@ -134,6 +134,25 @@ class MadeLog:
         )
         return str(request["decision"])
 
+    def approval(self, happening: str, *, approval: str = "ad" * 16, by: str = "", **said: object) -> None:
+        """What happened to a request for a person's approval.  `by`: who, signed in by OpenID Connect."""
+        person = {"name": by, "means": "oidc", "issuer": "https://idp.acme.test", "subject": "1", "signed_in": 1}
+        fields: dict[str, object] = {
+            "happening": happening,
+            "approval": approval,
+            "binding": _hash("binding", approval),
+            "caller": CALLER,
+            "server": "ledger",
+            "tool": "refund",
+            "args": _hash("args", approval),
+            "policy": POLICY_DIGEST,
+            "rules": ["refunds-over-500"],
+            "session": "5e" * 8,
+            "expires": BEGAN_NS // 10**9 + 900,
+            **({"by": person} if by else {}),
+        }
+        self.add(Kind.APPROVAL, **(fields | said))
+
     def handshake_refusal(self, *, reason: str = "tls_no_certificate", address: str = "203.0.113.9:4711") -> None:
         """A peer that was turned away before it could say anything."""
         self.add(

@@ -48,6 +48,14 @@ _DETAILS: dict[Stage, dict[str, AttributeValue]] = {
     },
     Stage.DECIDE: {names.POLICY_DIGEST: "sha256:5b1c"},
     Stage.INSPECT: {names.MASKED_ARGUMENTS: ("card=1",)},
+    Stage.APPROVE: {
+        names.APPROVAL_ID: "ad" * 16,
+        names.APPROVAL_STATE: "used",
+        names.APPROVAL_WAITED: 12.5,
+        names.APPROVAL_PEOPLE: 1,
+        names.APPROVAL_MEANS: ("oidc",),
+        names.APPROVAL_REPEAT: False,
+    },
     Stage.MINT: {
         names.CLAIM_AUD: "https://ledger.acme.test/mcp",
         names.CLAIM_SUB: AGENT,
@@ -71,6 +79,11 @@ _DETAILS: dict[Stage, dict[str, AttributeValue]] = {
     Stage.SCREEN: {names.MASKED: ("email=2",)},
     Stage.RESPOND: {names.HTTP_RESPONSE_STATUS_CODE: 200},
 }
+# What a call passes where no person has to agree.
+USUAL = tuple(stage for stage in Stage if stage is not Stage.APPROVE)
+ASKED = Finding("refunds-over-500", "approval", matched=True, why="a person was asked")
+APPROVED = Finding("refunds-over-500", "approval", matched=True, why="approved by one person (oidc)")
+_FINDINGS = {Stage.DECIDE: (DENIAL, OTHER_GRANT, GRANT), Stage.APPROVE: (ASKED, APPROVED)}
 _TOOK_US = {Stage.ACCEPT: 1900, Stage.MINT: 61, Stage.FORWARD: 5200}
 
 
@@ -79,7 +92,7 @@ def record(stage: Stage, **changes: object) -> StageRecord:
     position = list(Stage).index(stage)
     started = START_NS + position * 10_000_000
     attributes = _DETAILS[stage] | changes.pop("attributes", {})  # type: ignore[operator]
-    findings = (DENIAL, OTHER_GRANT, GRANT) if stage is Stage.DECIDE else ()
+    findings = _FINDINGS.get(stage, ())
     ended = started + _TOOK_US.get(stage, 30) * 1000
     plain = StageRecord(stage, Outcome.OK, started, ended, attributes=attributes, findings=findings)
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -97,13 +110,23 @@ def trace_of(*records: StageRecord) -> DecisionTrace:
 
 
 def allowed() -> DecisionTrace:
-    """A tool call that passed every stage."""
-    return trace_of(*(record(stage) for stage in Stage))
+    """A tool call that passed every stage, and for which nobody was asked."""
+    return trace_of(*map(record, USUAL))
+
+
+def approved() -> DecisionTrace:
+    """The same after a person had agreed."""
+    return trace_of(*map(record, Stage))
+
+
+def held() -> DecisionTrace:
+    """A tool call for which a person was asked, and nobody answered while it waited."""
+    return refused_at(Stage.APPROVE, Reason.APPROVAL_REQUIRED, findings=(ASKED,))
 
 
 def refused_at(stage: Stage, reason: Reason, detail: str = "", **changes: object) -> DecisionTrace:
     """A tool call that passed the stages before `stage` and was refused there, without an answer."""
-    passed = [record(each) for each in list(Stage)[: list(Stage).index(stage)]]
+    passed = [record(each) for each in USUAL if list(Stage).index(each) < list(Stage).index(stage)]
     changes = {"outcome": Outcome.REFUSED, "reason": str(reason), "detail": detail} | changes
     return trace_of(*passed, record(stage, **changes))
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from tempfile import mkdtemp
 
 import trio
 
@@ -24,6 +24,7 @@ from callgate.parts import Clock
 from callgate.policy.compile import Policy, load_policy
 from callgate.policy_source import PolicySource
 from callgate.service import Addresses, Service
+from callgate.telemetry.approval_metrics import ApprovalTelling
 from callgate.trace import DecisionTrace, Outcome, Stage
 from support.pki import Authority
 
@@ -159,15 +160,17 @@ def policy_of(text: str = POLICY, servers: Iterable[str] = ("ledger",)) -> Polic
 def is_whole(trace: DecisionTrace) -> bool:
     """Whether the path names every stage passed, in order: after one that did not end well only `respond` follows."""
     stages = [record.stage for record in trace.records]
+    # Where nobody has to agree there is nothing to tell of it.
+    order = [stage for stage in Stage if stage is not Stage.APPROVE or stage in stages]
     failed = next((at for at, record in enumerate(trace.records) if record.outcome is not Outcome.OK), None)
     if failed is None:
-        absorbed = [*list(Stage)[: list(Stage).index(Stage.DECIDE) + 1], Stage.RESPOND]
-        return stages in (list(Stage), absorbed)
+        absorbed = [*order[: order.index(Stage.DECIDE) + 1], Stage.RESPOND]
+        return stages in (order, absorbed)
     passed, rest = stages[: failed + 1], stages[failed + 1 :]
     # An answer that could not be sent comes after stages that all went well, but for `mint` and `forward` of a message
     # that ends at the gate.
-    before_respond = passed[-1] is Stage.RESPOND and passed[:-1] == list(Stage)[: len(passed) - 1]
-    return (passed == list(Stage)[: len(passed)] or before_respond) and rest in ([], [Stage.RESPOND])
+    before_respond = passed[-1] is Stage.RESPOND and passed[:-1] == order[: len(passed) - 1]
+    return (passed == order[: len(passed)] or before_respond) and rest in ([], [Stage.RESPOND])
 
 
 @asynccontextmanager
@@ -186,6 +189,7 @@ async def running_gate(
     record: Callable[[DecisionTrace], None] | None = None,
     shadow: Policy | PolicySource | None = None,
     home: Path | None = None,
+    approvals: ApprovalTelling | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate with an identity, listening; stopped in good order at the end.
 
@@ -203,7 +207,7 @@ async def running_gate(
             more=more,
         )
         given = policy_of(policy, config.servers) if isinstance(policy, str) else policy
-        async with starting_gate(api, config, given, clock, record, shadow, home) as gate:
+        async with starting_gate(api, config, given, clock, record, shadow, home, approvals) as gate:
             with trio.fail_after(10):
                 await gate.service.wait_ready()
             yield gate
@@ -218,9 +222,10 @@ async def starting_gate(
     record: Callable[[DecisionTrace], None] | None = None,
     shadow: Policy | PolicySource | None = None,
     home: Path | None = None,
+    approvals: ApprovalTelling | None = None,
 ) -> AsyncIterator[Gate]:
     """A gate that listens, whether or not it has an identity yet; stopped in good order at the end."""
-    home = home or Path(mkdtemp(prefix="gate-", dir=api.directory.parent))
+    home = home or _new_home(api.directory.parent)
     log_folder = home / config.audit.folder
     with suppress(FileExistsError):
         make_key(Path(Places(log_folder).key), config.audit.origin)
@@ -231,7 +236,7 @@ async def starting_gate(
         if record is not None:
             record(trace)
 
-    service = Service(config, policy, take, clock, shadow=shadow, folder=home)
+    service = Service(config, policy, take, clock, shadow=shadow, folder=home, approvals=approvals)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(service.run)
         gate = Gate(service, addresses, api, log_folder)
@@ -240,6 +245,15 @@ async def starting_gate(
     broken = [trace.path for trace in gate.traces if not is_whole(trace)]
     assert not broken, broken
     assert_on_record(gate)
+
+
+def _new_home(directory: Path) -> Path:
+    """A folder of its own, with a name so short that a socket's path fits in it (107 bytes)."""
+    for number in count(1):
+        with suppress(FileExistsError):
+            (directory / f"g{number}").mkdir(mode=0o700)
+            return directory / f"g{number}"
+    raise AssertionError
 
 
 def assert_on_record(gate: Gate) -> None:

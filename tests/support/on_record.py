@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
 from callgate.cli import main
+from callgate.parts import Clock
 from callgate.policy_source import PolicySource
 from callgate.telemetry.export import Telemetry
 from support.collector import Collector
@@ -96,6 +97,8 @@ async def on_record(
     audit: str = "folder: audit",
     more: str = "",
     home: Path | None = None,
+    clock: Clock | None = None,
+    ttl_s: float = 300.0,
 ) -> AsyncIterator[OnRecord]:
     """Start all of it; the options are `running_gate`'s."""
     with Collector() as collector:
@@ -109,7 +112,10 @@ async def on_record(
                 audit=audit,
                 more=more,
                 home=home,
+                clock=clock,
+                ttl_s=ttl_s,
                 record=telemetry.record,
+                approvals=telemetry.approvals,
             ) as gate:
                 yield OnRecord(gate, upstream, collector, telemetry)
             assert_published_format(records_in(gate.log_folder))
@@ -143,7 +149,7 @@ def assert_published_format(records: Sequence[Record]) -> None:
 
 @cache
 def _validator(kind: str) -> Draft202012Validator:
-    """Of one kind alone: that a record is not any of thirteen says little."""
+    """Of one kind alone: that a record is not any of fourteen says little."""
     schema = json.loads(_SCHEMA.read_text())
     return Draft202012Validator({"$defs": schema["$defs"], "$ref": f"#/$defs/{kind}"})
 

@@ -26,6 +26,6 @@ def _faults(record: JsonObject) -> Iterator[str]:
 
 @cache
 def _validator(kind: str) -> Draft202012Validator:
-    """Of one kind alone: that a record is not any of thirteen says little."""
+    """Of one kind alone: that a record is not any of fourteen says little."""
     schema = record_schema()
     return Draft202012Validator({"$defs": schema["$defs"], "$ref": f"#/$defs/{kind}"})

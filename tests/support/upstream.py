@@ -123,6 +123,11 @@ class ScriptedServer:
     requests: list[Asked] = field(default_factory=list)
     connections: int = 0
     arrived: trio.Event = field(default_factory=trio.Event)
+    serving: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def stop(self) -> None:
+        """Go down: nothing listens any more, and connections break off."""
+        self.serving.cancel()
 
     @property
     def heard(self) -> bytes:
@@ -182,8 +187,13 @@ async def scripted_server(
     scheme = "http" if tls is None else "https"
     server = ScriptedServer(f"{scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}/mcp")
     converse = partial(_welcome, server, script or answer_with(), tls)
+
+    async def serve() -> None:
+        with server.serving:
+            await trio.serve_listeners(converse, listeners)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(trio.serve_listeners, converse, listeners))
+        nursery.start_soon(serve)
         yield server
         nursery.cancel_scope.cancel()
 

@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -38,6 +39,18 @@ def public_context(identity: X509Context) -> ssl.SSLContext:
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0
     _load_svid(context, identity.svid)
+    return context
+
+
+def files_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """For the admin listener: a certificate that browsers trust, PEM, and no client certificate asked for.
+
+    Raises OSError, ssl.SSLError among them, where the files cannot be used.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    # Never ask at a terminal: a key that is encrypted is one that cannot be used.
+    context.load_cert_chain(certificate, key, password="")
     return context
 
 

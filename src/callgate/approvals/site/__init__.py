@@ -1,0 +1,1 @@
+"""Where people decide: pages for browsers, and the API that they and the command line use."""
