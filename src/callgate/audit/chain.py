@@ -49,6 +49,8 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     ABSORBED = "absorbed"
     SUMMARY = "summary"
+    # What people were asked, and what they said.
+    APPROVAL = "approval"
 
 
 class Moment(NamedTuple):

@@ -25,7 +25,8 @@ MAX_WAITING: Final = 4096
 
 _YEARS: Final = range(1970, 9999)
 
-Verdict: TypeAlias = Literal["allow", "deny"]
+# `hold`: refused until a person agrees.
+Verdict: TypeAlias = Literal["allow", "deny", "hold"]
 
 
 class Status(StrEnum):
@@ -135,9 +136,12 @@ class Entry:
     @property
     def verdict(self) -> Verdict:
         """An absorbed notification was allowed, unless it says why not; so was a dry run that got as far as that."""
-        if text_of(self.record, "reason") == Reason.DRY_RUN:
+        reason = text_of(self.record, "reason")
+        if reason == Reason.DRY_RUN:
             return "allow"
-        return "deny" if self.kind == Kind.REFUSAL or text_of(self.record, "reason") else "allow"
+        if reason == Reason.APPROVAL_REQUIRED:
+            return "hold"
+        return "deny" if self.kind == Kind.REFUSAL or reason else "allow"
 
     @property
     def reason(self) -> str:
@@ -177,6 +181,16 @@ class Entry:
     def user(self) -> str:
         """The subject of the user in whose name the agent called."""
         return text_of(self.part("user"), "subject")
+
+    @property
+    def approval(self) -> str:
+        """The id of the request for a person's approval that it is about, 32 hex digits."""
+        return text_of(self.record, "approval") or text_of(self.part("approval"), "id")
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who agreed to an allowed call, by name."""
+        return texts_of(self.part("approval"), "by")
 
     @property
     def path(self) -> tuple[str, ...]:

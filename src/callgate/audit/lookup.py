@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from callgate.audit.chain import Kind
-from callgate.audit.entries import REQUESTS
-from callgate.audit.segments import holding, segments
+from callgate.audit.entries import REQUESTS, Entry
+from callgate.audit.segments import from_record, holding, segments
 from callgate.wire.json_strict import JsonObject
 from callgate.wire.members import number_of, text_of
 
@@ -15,6 +15,8 @@ IdName: TypeAlias = Literal["decision", "trace"]
 MIN_ID_CHARS: Final = 4
 # Enough to choose from.
 MAX_FOUND: Final = 10
+# Of one session; each takes a kilobyte.  What people answered to more requests than that is in `callgate log`.
+MAX_APPROVALS: Final = 20_000
 _ID: Final = re.compile(rf"[0-9a-f]{{{MIN_ID_CHARS},32}}")
 
 
@@ -54,3 +56,20 @@ def policy_record(folder: Path, digest: str, before: int) -> JsonObject | None:
             if is_it and number_of(record, "seq") < before:
                 last = record
     return last
+
+
+def approvals_in(folder: Path, session: str, start: int) -> dict[str, tuple[Entry, ...]]:
+    """The records about each request for approval of a session, by its id, in order, the first MAX_APPROVALS records.
+
+    Also those of answers that came after the session's last request.  `start`: the session's first record.  Blocks.
+    Raises UnreadableLog.
+    """
+    found: dict[str, list[Entry]] = {}
+    count = 0
+    for segment in from_record(segments(folder), start):
+        for record in holding(segment, [b'"kind":"approval"']):
+            if record.get("kind") == Kind.APPROVAL and record.get("session") == session and count < MAX_APPROVALS:
+                entry = Entry(record)
+                found.setdefault(entry.approval, []).append(entry)
+                count += 1
+    return {approval: tuple(entries) for approval, entries in found.items()}

@@ -4,6 +4,7 @@ https://schema.ocsf.io/1.5.0/classes/api_activity, with the profiles `security_c
 `trace`.  What the schema has no place for stands in `unmapped`, under the names of the record.  Pure.
 """
 
+from collections.abc import Collection
 from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Final
@@ -16,7 +17,7 @@ from callgate.wire.members import number_of, objects_of, text_of, texts_of
 OCSF_VERSION: Final = "1.5.0"
 _CATEGORY: Final = 6
 _CLASS: Final = 6003
-_PRODUCT: Final[JsonObject] = {"name": "callgate", "vendor_name": "callgate", "version": version("callgate")}
+PRODUCT: Final[JsonObject] = {"name": "callgate", "vendor_name": "callgate", "version": version("callgate")}
 
 # `activity_id`: 0 Unknown, 1 Create, 2 Read, 3 Update, 4 Delete, 99 Other.  What a tool does only its server knows.
 _UNKNOWN: Final = 0
@@ -46,13 +47,19 @@ _STATUSES: Final = {
     Status.CANCELLED: (99, "cancelled"),
 }
 _FAILURE: Final = (2, "Failure")
+# A call that is held is neither allowed nor denied: `action_id` 99 is for what is not mapped, under the source's own
+# word, and `disposition_id` 14 "An operation was delayed".
+_HELD: Final = (99, "hold")
+_DELAYED: Final = (14, "Delayed")
+_ACTIONS: Final = {"allow": (1, "Allowed"), "deny": (2, "Denied"), "hold": _HELD}
 # `disposition_id`.  26: "denied due to an authorization check that failed".  25: "A request or submission was rejected.
 # For example, when a form was improperly filled out".  2: "Denied access or blocked the action".
 _ALLOWED: Final = (1, "Allowed")
 _BLOCKED: Final = (2, "Blocked")
 _DISPOSITIONS: Final = {"decide": (26, "Unauthorized"), "read": (25, "Rejected")}
+_REFUSED: Final = {"deny": "denied", "hold": "held"}
 # What has a place of its own in the event.
-_MAPPED: Final = frozenset(
+MAPPED: Final = frozenset(
     {"v", "seq", "time", "kind", "decision", "trace", "span", "session", "mcp_session", "address", "caller", "server"}
     | {"method", "tool", "revision", "user", "policy", "reason", "http", "intent", "detail"}
 )
@@ -74,18 +81,18 @@ def api_activity(entry: Entry) -> JsonObject:
         "type_name": f"API Activity: {'Other' if activity_id == _OTHER else activity}",
         "severity_id": severity_id,
         "severity": _SEVERITIES[severity_id],
-        "time": _ms(entry.time_ns),
+        "time": milliseconds(entry.time_ns),
         "message": _message(entry),
         "status_id": _status(entry)[0],
         "status": _status(entry)[1],
         "status_code": entry.reason or entry.status,
         "status_detail": text_of(entry.record, "detail"),
-        "action_id": 1 if entry.verdict == "allow" else 2,
-        "action": "Allowed" if entry.verdict == "allow" else "Denied",
+        "action_id": _ACTIONS[entry.verdict][0],
+        "action": _ACTIONS[entry.verdict][1],
         "disposition_id": disposition_id,
         "disposition": disposition,
         "authorizations": _authorizations(entry),
-        "policy": _policy(entry),
+        "policy": policy_of(entry),
         "actor": _actor(entry),
         "api": _api(entry),
         "http_response": _http_response(entry),
@@ -95,7 +102,7 @@ def api_activity(entry: Entry) -> JsonObject:
         "metadata": _metadata(entry),
         "unmapped": _unmapped(entry),
     }
-    return _without_empty(found)
+    return without_empty(found)
 
 
 def _activity(entry: Entry) -> tuple[int, str]:
@@ -109,11 +116,13 @@ def _status(entry: Entry) -> tuple[int, str]:
 
 
 def _disposition(entry: Entry) -> tuple[int, str]:
+    if entry.verdict == "hold":
+        return _DELAYED
     return _ALLOWED if entry.verdict == "allow" else _DISPOSITIONS.get(entry.stage, _BLOCKED)
 
 
 def _message(entry: Entry) -> str:
-    said = "allowed" if entry.verdict == "allow" else f"denied ({entry.reason})"
+    said = "allowed" if entry.verdict == "allow" else f"{_REFUSED[entry.verdict]} ({entry.reason})"
     asked = " ".join(filter(None, (entry.method, entry.tool))) or "a connection"
     server = f" on {entry.server}" if entry.server else ""
     return f"{entry.caller or 'an unidentified peer'}: {asked}{server}: {said}, {entry.status}"
@@ -131,7 +140,8 @@ def _authorizations(entry: Entry) -> list[JsonValue]:
     ]
 
 
-def _policy(entry: Entry) -> JsonObject:
+def policy_of(entry: Entry) -> JsonObject:
+    """The policy that decided, or that asked for a person."""
     digest = text_of(entry.record, "policy")
     return {"uid": digest, "name": "callgate policy", "is_applied": True} if digest else {}
 
@@ -191,14 +201,18 @@ def _trace(entry: Entry) -> JsonObject:
     if not span or entry.took_us is None:
         return {"uid": entry.trace}
     ended_ns = entry.time_ns + entry.took_us * 1000
-    times: JsonObject = {"start_time": _ms(entry.time_ns), "end_time": _ms(ended_ns), "duration": entry.took_us // 1000}
+    times: JsonObject = {
+        "start_time": milliseconds(entry.time_ns),
+        "end_time": milliseconds(ended_ns),
+        "duration": entry.took_us // 1000,
+    }
     return {"uid": entry.trace, "span": {"uid": span, **times}}
 
 
 def _metadata(entry: Entry) -> JsonObject:
     return {
         "version": OCSF_VERSION,
-        "product": _PRODUCT,
+        "product": PRODUCT,
         "profiles": ["security_control", "trace"],
         "uid": entry.decision,
         "correlation_uid": entry.trace,
@@ -211,25 +225,27 @@ def _metadata(entry: Entry) -> JsonObject:
 
 def _unmapped(entry: Entry) -> JsonObject:
     """What is left: digests, the path of the decision, the token's id, what rules in shadow would have said."""
-    rest = _unmapped_of(entry.record)
+    rest = unmapped_of(entry.record)
     if entry.outcome is not None:
-        rest["outcome"] = _unmapped_of(entry.outcome)
+        rest["outcome"] = unmapped_of(entry.outcome)
     return {"callgate": rest}
 
 
-def _unmapped_of(record: JsonObject) -> JsonObject:
-    return {name: value for name, value in record.items() if name not in _MAPPED}
+def unmapped_of(record: JsonObject, mapped: Collection[str] = MAPPED) -> JsonObject:
+    """What of a record has no place of its own in the event."""
+    return {name: value for name, value in record.items() if name not in mapped}
 
 
-def _ms(time_ns: int) -> int:
+def milliseconds(time_ns: int) -> int:
+    """Of Unix nanoseconds, as OCSF has all times."""
     return time_ns // 1_000_000
 
 
-def _without_empty(value: JsonObject) -> JsonObject:
+def without_empty(value: JsonObject) -> JsonObject:
     """What says nothing is left out, at any depth: an empty text would be taken for a value."""
     found: JsonObject = {}
     for name, each in value.items():
-        kept: JsonValue = _without_empty(each) if isinstance(each, dict) and name != "unmapped" else each
+        kept: JsonValue = without_empty(each) if isinstance(each, dict) and name != "unmapped" else each
         if kept not in ("", {}, []) and kept is not None:
             found[name] = kept
     return found

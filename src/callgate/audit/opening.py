@@ -31,7 +31,7 @@ _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # No file here is a link, and a FIFO must not keep the gate from starting.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_SERVED: Final = frozenset({Kind.INTENT, Kind.REFUSAL, Kind.ABSORBED, Kind.SUMMARY})
+_SERVED: Final = frozenset({Kind.INTENT, Kind.REFUSAL, Kind.ABSORBED, Kind.SUMMARY, Kind.APPROVAL})
 _CUT: Final = "cut"
 
 

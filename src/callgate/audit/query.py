@@ -101,8 +101,9 @@ class Bound:
 class Query:
     """Every condition that is given has to hold; of several values for one, any.
 
-    Entries from `since` on and before `until`.  Ids (`decision`, `trace`, `session`, `jti`) by their beginnings.
-    Records that are no requests are wanted where `kinds` names them, and only the time is asked of them.
+    Entries from `since` on and before `until`.  Ids (`decision`, `trace`, `session`, `jti`, `approval`) by their
+    beginnings.  Records that are no requests are wanted where `kinds` names them, and only the time is asked of them;
+    but for those about approvals, which name a caller, a tool and ids.
     """
 
     agents: tuple[Agents, ...] = ()
@@ -117,6 +118,7 @@ class Query:
     decision: str = ""
     trace: str = ""
     jti: str = ""
+    approval: str = ""
     since: Bound | None = None
     until: Bound | None = None
     kinds: frozenset[str] = REQUESTS
@@ -125,11 +127,25 @@ class Query:
         """Whether this entry is wanted."""
         if entry.kind not in self.kinds or not self._is_within(entry.time_text):
             return False
+        if entry.kind == Kind.APPROVAL:
+            return self._wants_approval(entry)
         if entry.kind not in REQUESTS:
             # It is no workload's and has no tool: of what asks for either, it is no part.
             return self == Query(kinds=self.kinds, since=self.since, until=self.until)
         return (
             self._names_caller(entry) and self._names_call(entry) and self._names_ids(entry) and self._names_end(entry)
+        )
+
+    def _wants_approval(self, entry: Entry) -> bool:
+        """It is no decision and has no token: of what asks how one was made, it is no part."""
+        asks_for_more = self.verdict or self.reasons or self.statuses or self.methods or self.jti
+        asked_by = text_of(entry.record, "asked_by")
+        return (
+            not asks_for_more
+            and self._names_caller(entry)
+            and self._names_call(entry)
+            and (not self.decision or entry.decision.startswith(self.decision) or asked_by.startswith(self.decision))
+            and self._names_same(entry)
         )
 
     def _is_within(self, time: str) -> bool:
@@ -150,9 +166,15 @@ class Query:
     def _names_ids(self, entry: Entry) -> bool:
         return (
             (not self.decision or entry.decision.startswith(self.decision))
-            and (not self.trace or entry.trace.startswith(self.trace))
-            and (not self.session or entry.session.startswith(self.session))
             and (not self.jti or entry.jti.startswith(self.jti))
+            and self._names_same(entry)
+        )
+
+    def _names_same(self, entry: Entry) -> bool:
+        return (
+            (not self.trace or entry.trace.startswith(self.trace))
+            and (not self.session or entry.session.startswith(self.session))
+            and (not self.approval or entry.approval.startswith(self.approval))
         )
 
     def _names_end(self, entry: Entry) -> bool:
@@ -176,14 +198,20 @@ class Query:
         A count tells a reason and perhaps a caller; what it does not tell cannot speak against it.
         """
         found: Counter[str] = Counter()
-        if self.verdict == "allow" or self.decision or self.trace or self.jti or not self._is_within(entry.time_text):
+        has_none = self.verdict == "allow" or self.decision or self.trace or self.jti or self.approval
+        if has_none or not self._is_within(entry.time_text):
             return found
         for count in objects_of(entry.record, "counts"):
             reason, caller = text_of(count, "reason"), text_of(count, "caller")
             is_callers = not self.agents or any(agents.matches(caller) for agents in self.agents)
-            if is_callers and (not self.reasons or reason in self.reasons):
+            if is_callers and self._is_wanted(reason):
                 found[reason] += max(0, number_of(count, "count"))
         return found
+
+    def _is_wanted(self, reason: str) -> bool:
+        if self.verdict is not None and (reason == Reason.APPROVAL_REQUIRED) != (self.verdict == "hold"):
+            return False
+        return not self.reasons or reason in self.reasons
 
 
 def one_of(known: Iterable[str], what: str) -> Callable[[str], str]:

@@ -6,6 +6,7 @@ no record, or records missing in between, says so (`UnreadableLog`) and does not
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from callgate.audit.chain import Kind
 from callgate.audit.entries import MAX_WAITING, REQUESTS, Entry, join
@@ -27,6 +28,15 @@ from callgate.audit.segments import (
 )
 from callgate.wire.json_strict import JsonObject
 from callgate.wire.members import number_of, text_of
+
+# What stands before an id, as the log writes it, compact; whatever a caller could put into a text has its quotes
+# escaped.
+_BEFORE: Final = {
+    "decision": ('"decision":', '"asked_by":'),
+    "approval": ('"approval":', '"approval":{"id":'),
+}
+# Of these an outcome names none: it is found by its decision.
+_NOT_IN_OUTCOMES: Final = frozenset({"jti", "approval"})
 
 __all__ = [
     "UnreadableLog",
@@ -146,21 +156,22 @@ def find_entry(
     return found[-1] if found else None
 
 
-def find_entries(folder: Path, name: str, beginning: str) -> list[Entry]:
-    """Every request whose `name` (decision, trace or jti) begins so, in order.
+def find_entries(folder: Path, name: str, beginning: str, *, others: frozenset[str] = frozenset()) -> list[Entry]:
+    """Every request whose `name` (decision, trace, jti or approval) begins so, in order.
 
-    Lines in which that does not stand are not read: quick, and what is wrong with those does not show.
+    `others`: further kinds of records in which that stands.  Lines in which it does not are not read: quick, and what is
+    wrong with those does not show.
     """
-    # As the log writes it, compact; whatever a caller could put into a text has its quotes escaped.
-    needles = [f'"{name}":"{beginning}'.encode()]
+    needles = [f'{before}"{beginning}'.encode() for before in _BEFORE.get(name, (f'"{name}":',))]
     found: dict[int, Entry] = {}
     for segment in segments(folder):
         for record in holding(segment, needles):
             entry, intent = Entry(record), number_of(record, "intent")
-            if entry.kind in REQUESTS and getattr(entry, name).startswith(beginning):
+            if entry.kind in others:
                 found[entry.seq] = entry
-                if name == "jti":
-                    # An outcome does not name the token.
+            elif entry.kind in REQUESTS and getattr(entry, name).startswith(beginning):
+                found[entry.seq] = entry
+                if name in _NOT_IN_OUTCOMES:
                     needles.append(f'"decision":"{entry.decision}"'.encode())
             elif entry.kind == Kind.OUTCOME and intent in found and found[intent].outcome is None:
                 found[intent] = Entry(found[intent].record, record)

@@ -100,6 +100,31 @@ FILES: Final = list_of(
     "list of objects",
 )
 PATH: Final = list_of(STEP)
+APPROVED: Final = nested(
+    Field("id", ID, "Its id, as `approval` records have it."),
+    may("by", list_of(TEXT), "Who agreed, by name."),
+    may("use", number("number, from 1", 1), "Which of the calls this is that it lets through."),
+)
+# What can happen to a request for approval, what a person can say to it, and how one proves who one is.
+HAPPENINGS: Final = ("asked", "seen", "agreed", "approved", "denied", "used", "expired", "void")
+VERDICTS: Final = ("approve", "deny")
+MEANS: Final = ("oidc", "socket", "slack")
+PERSON: Final = nested(
+    Field("name", TEXT, "What the policy calls that person."),
+    may("means", one_of(MEANS), "How it proved who it is. Not of one who only looked."),
+    may("issuer", TEXT, "Its identity provider."),
+    may("subject", TEXT, "The `sub` there."),
+    may("uid", COUNT, "The user of the gate's machine that it is there, as the kernel said."),
+    may("signed_in", COUNT, "When it signed in, in Unix seconds. Not of one who only looked."),
+)
+ON_BEHALF_OF: Final = nested(
+    Field("issuer", TEXT, "The `iss` of the user's token."),
+    Field("subject", TEXT, "The `sub`."),
+)
+COVER: Final = nested(
+    Field("calls", number("number, from 1", 1), "So many calls …"),
+    Field("seconds", number("number, from 1", 1), "… within so many seconds."),
+)
 
 IDS: Final = (
     Field("decision", ID, "The decision's id, as the refusal says it and the token has it (`txn`)."),
@@ -140,5 +165,6 @@ MORE: Final = (
     may("dry_run", BOOLEAN, "`true` where the agent only asked what would be decided."),
     may("more_rules", number("number, from 1", 1), "How many further rules were looked at."),
     may("shadow", SHADOW, "What the rules in shadow would have made of it."),
+    may("approval", APPROVED, "Where a person had to agree: the request for approval."),
 )
 FROM: Final = Field("address", ADDRESS, "Where the request came from.")

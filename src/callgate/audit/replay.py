@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import orjson
 
 from callgate.audit.differences import Difference, differences
-from callgate.audit.entries import Entry, Status
+from callgate.audit.entries import Entry, Status, Verdict
 from callgate.errors import RPC_UPSTREAM, Reason
 from callgate.wire.era import META_CAPABILITIES, META_VERSION
 from callgate.wire.headers import encode_value
@@ -44,7 +44,7 @@ class Said:
     `handle` for further requests of the session, although no tool server knows of it.
     """
 
-    decision: Literal["allow", "deny"]
+    decision: Verdict
     reason: str
     status: str
     messages: tuple[bytes, ...] = ()
@@ -146,14 +146,14 @@ def said_of(http_status: int, messages: Sequence[bytes]) -> Said | str:
     if not isinstance(result, dict):
         return f"HTTP {http_status} with something that is no JSON-RPC answer"
     if reason := _refused_in(result):
-        return Said("deny", reason, Status.REFUSED)
+        return _refused(reason)
     status = Status.TOOL_ERROR if result.get("isError") is True else Status.ANSWERED
     return Said("allow", "", status, tuple(messages))
 
 
 def compare(entry: Entry, recorded: Sequence[JsonValue] | None, said: Said) -> Comparison:
     """What is not as it was.  `recorded`: the messages of the answer, where they were kept and can be read."""
-    if said.is_dry_run or said.decision == "deny" or entry.verdict == "deny":
+    if said.is_dry_run or said.decision != "allow" or entry.verdict != "allow":
         return Comparison(tuple(_decided(entry, said)))
     changed = [*_decided(entry, said), *_ended(entry, said)]
     if changed or said.status not in _ANSWERED:
@@ -203,18 +203,22 @@ def _said_of_error(error: JsonObject, messages: tuple[bytes, ...]) -> Said:
     if error.get("code") == RPC_UPSTREAM and reason not in _INSPECTED:
         # The gate let it through, and the tool server failed.
         return Said("allow", reason, Status.FAILED)
-    return Said("deny", reason, Status.REFUSED)
+    return _refused(reason)
+
+
+def _refused(reason: str) -> Said:
+    return Said("hold" if reason == Reason.APPROVAL_REQUIRED else "deny", reason, Status.REFUSED)
 
 
 def _decided(entry: Entry, said: Said) -> Iterator[Changed]:
     if entry.verdict != said.decision:
         yield Changed("decision", _verdict(entry.verdict, entry.reason), _verdict(said.decision, said.reason))
-    elif entry.verdict == "deny" and not _is_same_reason(entry.reason, said.reason):
+    elif entry.verdict != "allow" and not _is_same_reason(entry.reason, said.reason):
         yield Changed("reason", entry.reason, said.reason)
 
 
 def _verdict(decision: str, reason: str) -> str:
-    return f"{decision} ({reason})" if decision == "deny" and reason else decision
+    return f"{decision} ({reason})" if decision != "allow" and reason else decision
 
 
 def _is_same_reason(recorded: str, told: str) -> bool:

@@ -4,9 +4,10 @@ Entries are taken one at a time and in their order, so that a session of any len
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from callgate.audit.entries import Entry, Status
 from callgate.audit.story import Step, Tone, began_by, status_of, step_of, tone_of, traffic_of
@@ -16,6 +17,9 @@ from callgate.wire.members import text_of
 # Who and where, of one session.  One workload is behind a session, and it calls a handful of servers; a log that was
 # tampered with may say more, and is told without being kept.
 _MOST_NAMES: Final = 16
+# The records about each request for approval, by its id.
+Approvals: TypeAlias = Mapping[str, tuple[Entry, ...]]
+_NO_APPROVALS: Final[Approvals] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -105,7 +109,9 @@ def sessions_of(entry: Entry) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (began_by(entry), entry.session))))
 
 
-def steps_of(entries: Iterable[Entry], session: Overview, skipped: int = 0) -> Iterator[Step]:
+def steps_of(
+    entries: Iterable[Entry], session: Overview, skipped: int = 0, approvals: Approvals = _NO_APPROVALS
+) -> Iterator[Step]:
     """The requests of a session, as far as the overview was made of them; the first `skipped` are only counted."""
     number = 0
     for entry in entries:
@@ -114,7 +120,7 @@ def steps_of(entries: Iterable[Entry], session: Overview, skipped: int = 0) -> I
         if session.id in sessions_of(entry):
             number += 1
             if number > skipped:
-                yield step_of(entry, number, session.first_ns)
+                yield step_of(entry, number, session.first_ns, approvals.get(entry.approval, ()))
 
 
 def user_of(entry: Entry) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from callgate.audit.entries import Entry, Status
+from callgate.audit.entries import Entry, Status, Verdict
 from callgate.audit.passed import content_of
 from callgate.trace import Finding, Outcome
 from callgate.wire.json_strict import JsonObject
@@ -17,11 +17,13 @@ from callgate.wire.members import number_of, objects_of, text_of
 
 
 class Tone(StrEnum):
-    """The four ways to end that a reader tells apart at a glance, the one that matters most first."""
+    """The ways to end that a reader tells apart at a glance, the one that matters most first."""
 
     OPEN = "open"
     FAILED = "failed"
     DENIED = "denied"
+    # Refused until a person agrees.
+    HELD = "held"
     WELL = "well"
 
 
@@ -29,9 +31,9 @@ _STATUSES: Final = frozenset(Status)
 _TONES: Final[Mapping[Status, Tone]] = {
     Status.ANSWERED: Tone.WELL,
     Status.ABSORBED: Tone.WELL,
-    Status.REFUSED: Tone.DENIED,
     Status.OPEN: Tone.OPEN,
 }
+_REFUSED: Final[Mapping[Verdict, Tone]] = {"allow": Tone.WELL, "deny": Tone.DENIED, "hold": Tone.HELD}
 
 
 def status_of(entry: Entry) -> Status:
@@ -46,8 +48,8 @@ def tone_of(entry: Entry) -> Tone:
     allowed went well.
     """
     status = status_of(entry)
-    if status is Status.REFUSED and entry.verdict == "allow":
-        return Tone.WELL
+    if status is Status.REFUSED:
+        return _REFUSED[entry.verdict]
     return _TONES.get(status, Tone.FAILED)
 
 
@@ -88,7 +90,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request of a session.  `number` counts from 1; `offset_us` is from the session's first request."""
+    """One request of a session.  `number` counts from 1; `offset_us` is from the session's first request.
+
+    `approval`: the records of the request for approval that it is about, in order.
+    """
 
     number: int
     offset_us: int
@@ -98,6 +103,7 @@ class Step:
     token: Token | None
     took_us: int | None
     traffic: Traffic
+    approval: tuple[Entry, ...] = ()
 
     @property
     def tone(self) -> Tone:
@@ -115,8 +121,8 @@ class Step:
         return max(0, number_of(self.entry.record, "more_rules", 0))
 
 
-def step_of(entry: Entry, number: int, began_ns: int) -> Step:
-    """One request as a step.  `began_ns`: when the session did."""
+def step_of(entry: Entry, number: int, began_ns: int, approval: tuple[Entry, ...] = ()) -> Step:
+    """One request as a step.  `began_ns`: when the session did; `approval` as in `Step`."""
     return Step(
         number=number,
         # Not negative: of a clock that was set back a record of its own tells.
@@ -127,6 +133,7 @@ def step_of(entry: Entry, number: int, began_ns: int) -> Step:
         token=_token(entry.part("token")),
         took_us=entry.took_us,
         traffic=traffic_of(entry),
+        approval=approval,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from opentelemetry.sdk.resources import Resource
 
 from callgate.telemetry import names
+from callgate.telemetry.pending import WaitingSpan
 from callgate.telemetry.project import FINDING_EVENT, Kind, SpanShape, bounded, event_of, shapes_of
 from callgate.telemetry.remote import state_text
 from callgate.telemetry.spans import SCOPE_NAME
@@ -27,6 +28,7 @@ CACHE_MAX_BYTES = 512
 # Never the same twice.
 _UNIQUE = frozenset(
     {names.DECISION_ID, names.CLAIM_JTI, names.CLAIM_TXN, names.JSONRPC_REQUEST_ID, names.AUDIT_SEQUENCE}
+    | {names.APPROVAL_ID, names.APPROVAL_EXPIRES}
 )
 
 # Protobuf's encoding: a tag is the field's number and its wire type.
@@ -145,6 +147,12 @@ class TraceEncoder:
         below = state + _SPAN_PARENT_ID + trace.server_span_id.to_bytes(8)
         rest = [self._span(shape, ids + shape.span_id.to_bytes(8) + below, b"", _LOCAL) for shape in children]
         return b"".join([first, *rest])
+
+    def waiting(self, waiting: WaitingSpan) -> bytes:
+        """The span that tells of a call which waits, as a field of `ScopeSpans`."""
+        head = _SPAN_TRACE_ID + waiting.trace_id.to_bytes(16) + _SPAN_ID + waiting.shape.span_id.to_bytes(8)
+        state = _state(waiting.joined) if waiting.joined else b""
+        return self._span(waiting.shape, head + state + _SPAN_PARENT_ID + waiting.parent_id.to_bytes(8), b"", _LOCAL)
 
     def _span(self, shape: SpanShape, head: bytes, link: bytes, flags: int) -> bytes:
         kind, name, _, started_ns, ended_ns, attributes, findings, message = shape

@@ -12,12 +12,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from callgate.errors import place_of
+from callgate.telemetry.approval_metrics import ApprovalTelling
 from callgate.telemetry.audit_metrics import AuditOnDisk
 from callgate.telemetry.complaint import Complaint
 from callgate.telemetry.metric_export import MetricExport, metric_export
 from callgate.telemetry.metrics import NO_POLICIES, Drops, PolicyOnDisk
 from callgate.telemetry.otlp import Service
 from callgate.telemetry.outbox import Outbox, TelemetryLimits
+from callgate.telemetry.pending import WaitingSpan
 from callgate.telemetry.sinks import OtlpSink, SdkSink, otlp_sink
 from callgate.trace import DecisionTrace
 
@@ -44,7 +46,7 @@ class Telemetry:
     ) -> None:
         self.drops = metrics.metrics.drops if metrics else Drops()
         self._limits = limits or TelemetryLimits()
-        self._outbox: Outbox[bytes] | Outbox[DecisionTrace] | None = None
+        self._outbox: Outbox[bytes] | Outbox[DecisionTrace | WaitingSpan] | None = None
         if isinstance(sink, SpanExporter):
             self._outbox = Outbox(SdkSink(sink, resource or Resource({})), self.drops, self._limits)
         elif sink is not None:
@@ -94,8 +96,27 @@ class Telemetry:
             if self._outbox is not None:
                 self._outbox.put(trace)
         except Exception as fault:  # noqa: BLE001  # the border of telemetry: no call may fail over its trace
-            self.drops.encode_failed += 1
-            self._complaint.say(place_of(fault), f", {self.drops.total} lost so far")
+            self._lose(fault)
+
+    @property
+    def approvals(self) -> ApprovalTelling:
+        """Takes what happens while people are asked; as `record` it never waits and never raises."""
+        if self._metrics is None:
+            return ApprovalTelling(waiting=self._tell_waiting)
+        counted = self._metrics.metrics.approvals
+        return ApprovalTelling(self._tell_waiting, counted.happened, counted.unreached, counted.watch)
+
+    def _tell_waiting(self, span: WaitingSpan) -> None:
+        if self._closing.is_set() or self._outbox is None:
+            return
+        try:
+            self._outbox.put(span)
+        except Exception as fault:  # noqa: BLE001  # as above
+            self._lose(fault)
+
+    def _lose(self, fault: Exception) -> None:
+        self.drops.encode_failed += 1
+        self._complaint.say(place_of(fault), f", {self.drops.total} lost so far")
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what was recorded so far was sent, or dropped.  Blocks; False where `timeout_s` was too short."""

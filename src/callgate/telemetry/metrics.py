@@ -28,6 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from callgate.errors import ANSWERS, Reason
 from callgate.telemetry import names
 from callgate.telemetry.aggregate import CounterSums, HistogramBuckets, Instrument, Period, Values
+from callgate.telemetry.approval_metrics import ApprovalMetrics
 from callgate.telemetry.audit_metrics import AuditMetrics, AuditOnDisk
 from callgate.telemetry.outcome import ended_badly, error_type, reason_of, stated_error
 from callgate.trace import AttributeValue, DecisionTrace, Outcome, Stage, StageRecord
@@ -161,6 +162,7 @@ class Metrics:
         self._reloads = CounterSums(POLICY_RELOADS)
         self._told_reloads: Counter[Values] = Counter()
         self._audit = AuditMetrics(audit)
+        self.approvals = ApprovalMetrics()
 
     def count(self, trace: DecisionTrace) -> None:
         """Take one finished trace into account."""
@@ -220,6 +222,7 @@ class Metrics:
         metrics += self._svid_expires_in(period.ended_ns)
         metrics += self._policy_stale(period.ended_ns)
         metrics += self._audit.collect(period)
+        metrics += self.approvals.collect(period)
         filled = [metric for metric in metrics if metric.data.data_points]
         return MetricsData(
             [ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, filled, "")], self._resource.schema_url)]

@@ -79,6 +79,19 @@ TOOL_DIGEST: Final = "callgate.tool.digest"
 MASKED_NAME: Final = "callgate.masked.name"
 MASKED_WHERE: Final = "callgate.masked.where"
 
+# A person's approval, on the span of the wait for it.  How many people agreed and by which means they proved who they
+# are: their names are in the log alone.  `expires` is RFC 3339; `repeat`: an earlier answer covers this call, too.
+APPROVAL_ID: Final = "callgate.approval.id"
+APPROVAL_STATE: Final = "callgate.approval.state"
+APPROVAL_EXPIRES: Final = "callgate.approval.expires"
+APPROVAL_WAITED: Final = "callgate.approval.waited_s"
+APPROVAL_PEOPLE: Final = "callgate.approval.people"
+APPROVAL_MEANS: Final = "callgate.approval.means"
+APPROVAL_REPEAT: Final = "callgate.approval.repeat"
+# Of the metrics: what happened, and which target of the configuration a message did not reach.
+APPROVAL_HAPPENING: Final = "callgate.approval.happening"
+APPROVAL_TARGET: Final = "callgate.approval.target"
+
 # On whose behalf, and what for: the first is proved by a token, the second is the agent's word and no more.
 USER_ISSUER: Final = "callgate.user.issuer"
 USER_SUBJECT: Final = "callgate.user.subject"

@@ -9,12 +9,13 @@ from typing import Generic, TypeVar
 
 from callgate.telemetry.complaint import Complaint
 from callgate.telemetry.metrics import Drops
+from callgate.telemetry.pending import WaitingSpan
 from callgate.telemetry.sinks import Delivery, TraceSink
 from callgate.trace import DecisionTrace
 
 _LOG = logging.getLogger(__name__)
-# SERVER, authorize, mint and CLIENT.
-_MAX_SPANS_A_TRACE = 4
+# SERVER, authorize, approve, mint and CLIENT.
+_MAX_SPANS_A_TRACE = 5
 
 T = TypeVar("T")
 
@@ -55,8 +56,8 @@ class Outbox(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="callgate-telemetry", daemon=True)
         self._thread.start()
 
-    def put(self, trace: DecisionTrace) -> None:
-        """Never waits; a full queue drops the trace.  Raises what `sink.prepare` raises."""
+    def put(self, trace: DecisionTrace | WaitingSpan) -> None:
+        """Never waits; a full queue drops it.  Raises what `sink.prepare` raises."""
         limits = self._limits
         if len(self._queue) >= limits.queue_traces or self._taken_bytes - self._done_bytes >= limits.queue_bytes:
             self._drops.queue_full += 1

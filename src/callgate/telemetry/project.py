@@ -2,6 +2,7 @@
 
     SERVER    tools/call get_invoice      what arrived, what was decided, what was answered
     INTERNAL  ├─ authorize                one event for each rule that was looked at
+    INTERNAL  ├─ approve                  where a person had to agree: how long that took, and what came of it
     INTERNAL  ├─ mint                     the claims of the token
     CLIENT    └─ tools/call get_invoice   the call to the tool server
 
@@ -16,6 +17,7 @@ no I/O.
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 from callgate.errors import Reason
@@ -50,8 +52,8 @@ class Kind(IntEnum):
 _HTTP_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 # To name a member of an enumeration takes 0.1 µs, and this is done some hundred times for each call.
 _OK, _NO_GRANT = Outcome.OK, Reason.NO_GRANT
-_DECIDE, _MINT, _FORWARD = Stage.DECIDE, Stage.MINT, Stage.FORWARD
-_CHILDREN = {_DECIDE: None, _MINT: None, _FORWARD: None}
+_DECIDE, _APPROVE, _MINT, _FORWARD = Stage.DECIDE, Stage.APPROVE, Stage.MINT, Stage.FORWARD
+_CHILDREN = {_DECIDE: None, _APPROVE: None, _MINT: None, _FORWARD: None}
 _INTERNAL, _SERVER, _CLIENT = Kind.INTERNAL, Kind.SERVER, Kind.CLIENT
 _ON_CLIENT_SPAN_TOO = (names.MCP_METHOD_NAME, names.GEN_AI_TOOL_NAME, names.GEN_AI_OPERATION_NAME)
 
@@ -84,6 +86,12 @@ def shapes_of(trace: DecisionTrace) -> list[SpanShape]:
     children = {record.stage: record for record in trace.records if record.stage in _CHILDREN}
     server = _server_shape(trace)
     return [server, *(_child_shape(trace, children[stage], server) for stage in _CHILDREN if stage in children)]
+
+
+def derived_span_id(trace: DecisionTrace, name: str) -> int:
+    """The id of a span that few traces have, so that none is chosen for it when each request begins; never 0."""
+    seed = trace.trace_id.to_bytes(16) + trace.server_span_id.to_bytes(8) + name.encode()
+    return int.from_bytes(sha256(seed).digest()[:8]) or 1
 
 
 def findings_of(record: StageRecord) -> tuple[Finding, ...]:
@@ -202,6 +210,8 @@ def _child_identity(trace: DecisionTrace, record: StageRecord, server: SpanShape
         return _INTERNAL, "authorize", trace.authorize_span_id
     if record.stage is _MINT:
         return _INTERNAL, "mint", trace.mint_span_id
+    if record.stage is _APPROVE:
+        return _INTERNAL, "approve", derived_span_id(trace, "approve")
     return _CLIENT, server.name, trace.client_span_id
 
 

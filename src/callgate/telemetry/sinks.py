@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from callgate.telemetry.encode import TraceEncoder
 from callgate.telemetry.otlp import target_of
 from callgate.telemetry.otlp_http import OtlpClient, Receipt
-from callgate.telemetry.spans import spans_of
+from callgate.telemetry.pending import WaitingSpan
+from callgate.telemetry.spans import spans_of, waiting_span_of
 from callgate.trace import DecisionTrace
 
 # Some ten times what a batch of ordinary traces has; "It is RECOMMENDED to use 20 MiB as the default limit" of what a
@@ -29,8 +31,8 @@ class Delivery(NamedTuple):
 class TraceSink(Protocol[T]):
     """Takes traces, in two steps."""
 
-    def prepare(self, trace: DecisionTrace) -> T:
-        """What has to be kept of a trace.  On the thread of the calls, so it is quick and does not wait."""
+    def prepare(self, trace: DecisionTrace | WaitingSpan) -> T:
+        """What has to be kept of it.  On the thread of the calls, so it is quick and does not wait."""
 
     def size(self, prepared: T) -> int:
         """How many bytes that has, where they count."""
@@ -55,9 +57,9 @@ class OtlpSink:
         self._client = client
         self._encoder = encoder
 
-    def prepare(self, trace: DecisionTrace) -> bytes:
-        """The trace's spans, encoded."""
-        return self._encoder.spans_of(trace)
+    def prepare(self, trace: DecisionTrace | WaitingSpan) -> bytes:
+        """The spans, encoded."""
+        return self._encoder.waiting(trace) if isinstance(trace, WaitingSpan) else self._encoder.spans_of(trace)
 
     def size(self, prepared: bytes) -> int:
         """See `TraceSink`."""
@@ -94,19 +96,24 @@ class SdkSink:
         self._exporter = exporter
         self._resource = resource
 
-    def prepare(self, trace: DecisionTrace) -> DecisionTrace:
+    def prepare(self, trace: DecisionTrace | WaitingSpan) -> DecisionTrace | WaitingSpan:
         """The trace itself: spans are made of it on the other thread, for they take longer."""
         return trace
 
-    def size(self, prepared: DecisionTrace) -> int:  # noqa: ARG002  # nobody knows
+    def size(self, prepared: DecisionTrace | WaitingSpan) -> int:  # noqa: ARG002  # nobody knows
         """See `TraceSink`."""
         return 0
 
-    def deliver(self, batch: Sequence[DecisionTrace]) -> Delivery:
+    def deliver(self, batch: Sequence[DecisionTrace | WaitingSpan]) -> Delivery:
         """In one call of the exporter."""
-        spans = [span for trace in batch for span in spans_of(trace, self._resource)]
+        spans = [span for each in batch for span in self._spans_of(each)]
         done = self._exporter.export(spans) is SpanExportResult.SUCCESS
         return Delivery() if done else Delivery(len(batch), "the exporter did not succeed")
+
+    def _spans_of(self, each: DecisionTrace | WaitingSpan) -> list[ReadableSpan]:
+        if isinstance(each, WaitingSpan):
+            return [waiting_span_of(each, self._resource)]
+        return spans_of(each, self._resource)
 
     def shutdown(self) -> None:
         """See `TraceSink`."""

@@ -9,6 +9,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from callgate.telemetry import names
+from callgate.telemetry.pending import WaitingSpan
 from callgate.telemetry.project import FINDING_EVENT, Kind, SpanShape, bounded, event_of, shapes_of
 from callgate.telemetry.remote import remote_span, state_of
 from callgate.trace import DecisionTrace
@@ -24,6 +25,28 @@ _NO_RESOURCE = Resource({})
 def spans_of(trace: DecisionTrace, resource: Resource = _NO_RESOURCE) -> list[ReadableSpan]:
     """The spans of one trace, the SERVER span first; any SDK exporter takes them."""
     return [_span(trace, shape, resource) for shape in shapes_of(trace)]
+
+
+def waiting_span_of(waiting: WaitingSpan, resource: Resource = _NO_RESOURCE) -> ReadableSpan:
+    """The span that tells of a call which waits."""
+    state = state_of(waiting.joined)
+    ids = [
+        SpanContext(waiting.trace_id, span_id, is_remote=False, trace_flags=_SAMPLED, trace_state=state)
+        for span_id in (waiting.shape.span_id, waiting.parent_id)
+    ]
+    shape = waiting.shape
+    return ReadableSpan(
+        name=shape.name,
+        context=ids[0],
+        parent=ids[1],
+        resource=resource,
+        attributes={key: bounded(value) for key, value in shape.attributes.items()},
+        kind=_KINDS[shape.kind],
+        status=_status(shape),
+        start_time=shape.started_ns,
+        end_time=shape.ended_ns,
+        instrumentation_scope=_SCOPE,
+    )
 
 
 def _span(trace: DecisionTrace, shape: SpanShape, resource: Resource) -> ReadableSpan:
