@@ -13,6 +13,7 @@ _COMMANDS = {
     "screen": "callgate.cli.screen:screen",
     "log": "callgate.cli.log:log_command",
     "session": "callgate.cli.session:session",
+    "approvals": "callgate.cli.approvals:approvals",
     "policy": "callgate.cli.policy:policy",
     "pin": "callgate.cli.pin:pin",
     "audit": "callgate.cli.audit:audit",

@@ -139,7 +139,12 @@ def _loaded(paths: Sequence[Path], config: Config | None = None) -> dict[str, Po
     """Against the configuration, if there is one."""
     files = PolicyFiles(tuple(paths))
     if config is not None:
-        files = replace(files, servers=frozenset(config.servers), has_auditors=config.has_auditors)
+        files = replace(
+            files,
+            servers=frozenset(config.servers),
+            has_auditors=config.has_auditors,
+            has_approvals=config.has_approvals,
+        )
     policy = files.load()
     if isinstance(policy, tuple):
         raise FileProblems(policy)

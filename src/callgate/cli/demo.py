@@ -16,12 +16,14 @@ from opentelemetry.sdk.resources import Resource
 
 from callgate.audit.checkpoint import VerifierKey
 from callgate.audit.verify import verify
+from callgate.cli.approvals_text import as_lines
 from callgate.cli.running import run
 from callgate.cli.tree import render
 from callgate.telemetry.export import Telemetry
 from callgate.telemetry.logs import set_up_logging
 from callgate.telemetry.sinks import otlp_sink
 from callgate.trace import DecisionTrace
+from callgate.wire.json_strict import JsonObject
 
 if TYPE_CHECKING:
     from callgate.dev.demo import Stage
@@ -32,8 +34,11 @@ _SHALLOW = "/tmp"  # noqa: S108  # a directory with a random name and mode 0700 
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave everything running, and print how to call it.")
+@click.option(
+    "--ask-me", "asks_me", is_flag=True, help="Approve and deny yourself, at a second terminal or in a browser."
+)
 @click.option("--traces", is_flag=True, help="Also start a trace viewer (Arize Phoenix) and send the traces there.")
-def demo(keep: bool, traces: bool) -> None:  # flags of the command line
+def demo(*, keep: bool, asks_me: bool, traces: bool) -> None:
     """Show the gate at work on embedded defaults: no configuration, no SPIRE, nothing set up beforehand.
 
     With --traces the first start installs the viewer into an environment of its own, which takes a while and
@@ -49,7 +54,8 @@ def demo(keep: bool, traces: bool) -> None:  # flags of the command line
     with tempfile.TemporaryDirectory(
         prefix="callgate-", dir=_SHALLOW if len(tempfile.gettempdir()) > 40 else None
     ) as name:
-        run(partial(_until_signal, partial(_play, Path(name), keep=keep or traces, traces=traces)))
+        play = partial(_play, Path(name), keep=keep or traces, asks_me=asks_me, traces=traces)
+        run(partial(_until_signal, play))
 
 
 async def _until_signal(play: Callable[[], Awaitable[None]]) -> None:
@@ -67,12 +73,14 @@ async def _cancel_on_signal(signals: AsyncIterator[int], everything: trio.Cancel
         everything.cancel()
 
 
-async def _play(directory: Path, *, keep: bool, traces: bool) -> None:
+async def _play(directory: Path, *, keep: bool, asks_me: bool, traces: bool) -> None:
     from callgate.dev import demo as story  # noqa: PLC0415  # needs the extra `demo`
+    from callgate.dev.demo_people import Audience, Script  # noqa: PLC0415
     from callgate.dev.trace_viewer import PROJECT, viewer  # noqa: PLC0415
 
     colour = sys.stdout.isatty()
-    telling = story.Telling(click.echo, lambda trace: click.echo(_indented(render(trace, colour=colour))))
+    answer = Audience(click.echo, _approvals_command(directory)) if asks_me else Script(click.echo, _show_request)
+    telling = story.Telling(click.echo, lambda trace: click.echo(_indented(render(trace, colour=colour))), answer)
     async with AsyncExitStack() as running:
         telling.say("callgate demo\n")
         shown = None
@@ -101,6 +109,8 @@ async def _play(directory: Path, *, keep: bool, traces: bool) -> None:
             told.set()
             await trio.sleep_forever()
         telling.say("\nThe same, left running to play with: callgate demo --keep")
+        if not asks_me:
+            telling.say("The same, with you as the person who approves: callgate demo --ask-me")
 
 
 async def _tell_of_the_record(say: Callable[[str], None], stage: "Stage") -> None:
@@ -110,7 +120,7 @@ async def _tell_of_the_record(say: Callable[[str], None], stage: "Stage") -> Non
     verdict = await trio.to_thread.run_sync(verify, folder, key)
     mark, word = ("✓", "whole") if verdict.is_whole else ("✗", "not whole")
     say(
-        f"\n4  All of it is on record, and nobody can quietly change it.\n\n   {mark} {verdict.records} records, {word}"
+        f"\n5  All of it is on record, and nobody can quietly change it.\n\n   {mark} {verdict.records} records, {word}"
     )
 
 
@@ -132,6 +142,9 @@ Everything is still running; Ctrl-C ends it.
                     uv run callgate dev call --gate {stage.api.workloads["gate"]} \\
                     {stage.url} get_invoice '{{"number": "INV-1001"}}'
   another one     the same with {stage.api.endpoint("auditor")}
+  one that waits  the same with refund '{{"number": "INV-1001", "amount": 250}}'
+  approve it      {_approvals_command(stage.directory).format("--watch")}
+                  {_approvals_command(stage.directory).format("approve ID")}
   who did what    uv run callgate log -c {stage.directory}/callgate.yaml
   the sessions    uv run callgate session list -c {stage.directory}/callgate.yaml
   one of them     uv run callgate session show ID -c {stage.directory}/callgate.yaml \\
@@ -139,6 +152,14 @@ Everything is still running; Ctrl-C ends it.
   is it whole?    uv run callgate audit verify {stage.directory}/audit --key {stage.directory}/audit/key.pub
 Each call's decision path is printed here as it happens.
 """)
+
+
+def _approvals_command(directory: Path) -> str:
+    return f"uv run callgate approvals -c {directory}/callgate.yaml {{}}"
+
+
+def _show_request(request: JsonObject) -> None:
+    click.echo(_indented("\n".join(as_lines(request))))
 
 
 def _indented(text: str) -> str:

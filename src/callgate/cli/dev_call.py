@@ -9,12 +9,15 @@ import orjson
 
 from callgate.cli.running import run
 from callgate.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from callgate.telemetry.visible import visible
 
 if TYPE_CHECKING:
     from callgate.dev.agent import StepResult
 
 # What a shell script can tell apart: allowed is 0, any fault is 1, a wrong command line 2 (click's).
 _DENIED, _TOOL_FAILED = 3, 4
+# A person's reason has at most 500.
+_SAID_CHARACTERS = 1000
 
 
 @click.command("call")
@@ -105,7 +108,11 @@ def _told(found: "StepResult") -> int:
         case Allowed(text, tool_failed):
             click.echo(text)
             return _TOOL_FAILED if tool_failed else 0
-        case Denied(code, message, reason, decision_id, trace_id):
-            click.echo(f"denied: {code} {message} ({reason})  decision {decision_id}  trace {trace_id}", err=True)
+        case Denied(code, message, reason, decision_id, trace_id, approval, said):
+            why = f": {visible(said, _SAID_CHARACTERS)}" if said else ""
+            request = f"  approval {visible(approval, _SAID_CHARACTERS)}" if approval else ""
+            click.echo(
+                f"denied: {code} {message} ({reason}){why}{request}  decision {decision_id}  trace {trace_id}", err=True
+            )
             return _DENIED
     return 0

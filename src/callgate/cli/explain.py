@@ -136,7 +136,7 @@ def _explain_recorded(
     all_rules, exit_code = switches
     found = recorded.found(config, policies)
     _print(happened_shown.as_tree(found, all_rules=all_rules), happened_json.as_json(found), form)
-    if exit_code and found.entry.verdict == "deny":
+    if exit_code and found.entry.verdict != "allow":
         raise SystemExit(_DENIED)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from callgate.cli.approval_terms import approval_json, approval_text, owners_json, owners_text
 from callgate.cli.branches import Mark, Node
+from callgate.cli.durations import duration_text
 from callgate.cli.masked import screening_json, screening_lines
-from callgate.policy.decide import DecisionOutcome
 from callgate.policy.explain import Answer, Explanation, Question, RuleVerdict
 from callgate.policy.limit import Limit
 from callgate.policy.moments import written
@@ -17,6 +18,8 @@ from callgate.wire.json_strict import JsonObject, JsonValue, dumps
 OTHERS_SHOWN = 5
 # What is said of these questions names its subject already ("workload matches …").
 _SELF_EXPLAINING = frozenset({Question.WORKLOAD, Question.TOOL, Question.USERS})
+_MARKS = {"allow": Mark.YES, "hold": Mark.NOTE, "deny": Mark.NO}
+_VERDICTS = {"allow": "allowed", "hold": "held for approval", "deny": "denied"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,6 @@ class Shown:
 
 def as_tree(explanation: Explanation, shown: Shown) -> Node:
     """The whole path, the decision first."""
-    allowed = explanation.decision.outcome is DecisionOutcome.ALLOW
     branches = (
         *_rules(explanation.verdicts, shown),
         *_shadow(explanation),
@@ -44,13 +46,13 @@ def as_tree(explanation: Explanation, shown: Shown) -> Node:
         *_token(shown),
         *(Node(Mark.NOTE, note) for note in shown.notes),
     )
-    return Node(Mark.YES if allowed else Mark.NO, _title(explanation), branches, tuple(_head(explanation)))
+    return Node(_MARKS[explanation.outcome], _title(explanation), branches, tuple(_head(explanation)))
 
 
 def _title(explanation: Explanation) -> str:
-    call, verdict = explanation.call, "allowed" if explanation.decision.permit else "denied"
+    call = explanation.call
     tool = f" {call.tool}" if call.tool is not None else ""
-    return f"{verdict}  {call.method}{tool} on {call.server}"
+    return f"{_VERDICTS[explanation.outcome]}  {call.method}{tool} on {call.server}"
 
 
 def _head(explanation: Explanation) -> Iterator[str]:
@@ -122,6 +124,10 @@ def _obligations(explanation: Explanation, shown: Shown) -> Iterator[Node]:
     permit = explanation.decision.permit
     if permit is None:
         return
+    for approval in permit.approvals:
+        yield Node(Mark.NOTE, f"approval for {approval.rule}: {approval_text(approval)}")
+    if any(approval.four_eyes for approval in permit.approvals):
+        yield Node(Mark.NOTE, owners_text(explanation.owners))
     for limit in permit.limits:
         yield Node(Mark.NOTE, f"counts for the limit of {limit.rule}: {limit_text(limit)}")
     if permit.not_after is not None:
@@ -144,14 +150,6 @@ def limit_text(limit: Limit) -> str:
     return f"{limit.calls} call{'' if limit.calls == 1 else 's'} in {duration_text(limit.per_s)}"
 
 
-def duration_text(seconds: int) -> str:
-    """As a policy writes it: `8h`, `5m`, `10s`."""
-    for unit, length in (("h", 3600), ("m", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
-
-
 def _token(shown: Shown) -> Iterator[Node]:
     if shown.token is not None:
         width = max(map(len, shown.token))
@@ -170,7 +168,7 @@ def as_json(explanation: Explanation, shown: Shown) -> JsonObject:
     call, decision = explanation.call, explanation.decision
     permit, shadow = decision.permit, decision.shadow
     return {
-        "decision": decision.outcome,
+        "decision": explanation.outcome,
         "reason": decision.reason,
         "why": explanation.sentence,
         "policy": decision.policy_digest,
@@ -185,6 +183,8 @@ def as_json(explanation: Explanation, shown: Shown) -> JsonObject:
         "rules": [_rule_json(verdict) for verdict in explanation.verdicts],
         "shadow": {"decision": shadow.outcome, "reason": shadow.reason, "rules": [*shadow.rules]} if shadow else None,
         "limits": [limit_json(limit) for limit in permit.limits] if permit else [],
+        "approvals": [approval_json(approval) for approval in permit.approvals] if permit else [],
+        "owners": owners_json(explanation.owners),
         "not_after": written(permit.not_after) if permit and permit.not_after is not None else None,
         "record": permit.record or shown.record if permit else None,
         "screening": screening_json(permit.screening) if permit else None,

@@ -9,7 +9,7 @@ import click
 
 from callgate.audit.recipients import UnusableRecipient, load_recipients
 from callgate.config import Config, Outline, load_config, outline
-from callgate.policy_files import policy_files, read_text
+from callgate.policy_files import PolicyFiles, policy_files, read_text
 from callgate.policy_source import PolicySource
 from callgate.yaml_strict import DEFAULT_LIMITS, Problem
 
@@ -51,19 +51,25 @@ def open_files(path: Path) -> GateFiles:
     config = load_config(text, str(path))
     if not isinstance(config, Config):
         raise FileProblems([*config, *_problems_beside(path, outline(text, str(path)))])
-    servers = frozenset(config.servers)
-    has_auditors = config.has_auditors
-    policy = PolicySource.open(policy_files(path.parent, config.policy, servers, has_auditors=has_auditors))
+    policy = PolicySource.open(_files_of(path.parent, config, config.policy))
     shadow = None
     if config.shadow_policy:
-        shadow = PolicySource.open(
-            policy_files(path.parent, config.shadow_policy, servers, has_auditors=has_auditors), what=SHADOW
-        )
+        shadow = PolicySource.open(_files_of(path.parent, config, config.shadow_policy), what=SHADOW)
     problems = _unusable_recipients(path, config)
     if isinstance(policy, PolicySource) and not isinstance(shadow, tuple) and not problems:
         return GateFiles(path.parent, config, policy, shadow)
     of_policies = (problem for found in (policy, shadow) if isinstance(found, tuple) for problem in found)
     raise FileProblems([*problems, *of_policies])
+
+
+def _files_of(folder: Path, config: Config, paths: tuple[str, ...]) -> PolicyFiles:
+    return policy_files(
+        folder,
+        paths,
+        frozenset(config.servers),
+        has_auditors=config.has_auditors,
+        has_approvals=config.has_approvals,
+    )
 
 
 def _unusable_recipients(path: Path, config: Config) -> list[Problem]:
@@ -80,8 +86,13 @@ def _unusable_recipients(path: Path, config: Config) -> list[Problem]:
 def _problems_beside(path: Path, found: Outline) -> Iterator[Problem]:
     """What is wrong with the policies of a configuration that is refused."""
     for paths in (found.policy, found.shadow_policy):
-        policy = (
-            policy_files(path.parent, paths, found.servers, has_auditors=found.has_auditors).load() if paths else ()
+        files = policy_files(
+            path.parent,
+            paths,
+            found.servers,
+            has_auditors=found.has_auditors,
+            has_approvals=found.has_approvals,
         )
+        policy = files.load() if paths else ()
         if isinstance(policy, tuple):
             yield from policy

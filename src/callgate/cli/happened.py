@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from callgate.audit.chain import Kind
 from callgate.audit.entries import Entry
 from callgate.audit.lookup import MAX_FOUND, MIN_ID_CHARS, IdName, ids_beginning, is_id, policy_record
 from callgate.audit.reading import UnreadableLog, find_entries, read_last, read_records
@@ -35,6 +36,7 @@ class Happened:
     `rules`: what the policy of then says to the call, as far as that is known; None where the policy was not asked or
     cannot be had.  `policy_from`: where its text was found, "" where it was not.  `arguments`: as they were sent, None
     where they are not known.  `notes`: what is not known and why, and what the record and the policy disagree about.
+    `approval`: what people were asked and said, record by record.
     """
 
     entry: Entry
@@ -42,6 +44,7 @@ class Happened:
     policy_from: str
     arguments: JsonObject | None
     notes: tuple[str, ...]
+    approval: tuple[Entry, ...] = ()
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -115,10 +118,18 @@ def happened(folder: Path, entry: Entry, policies: Sequence[str], identity: Path
     known = known_call(entry, known_arguments)
     policy = _policy(folder, entry, policies) if isinstance(known, RecordedCall) else known
     if isinstance(policy, str) or isinstance(known, str):
-        return Happened(entry, None, "", known_arguments, (*notes, str(policy)))
+        return Happened(entry, None, "", known_arguments, (*notes, str(policy)), _approval(folder, entry))
     rules = retraced(policy, known)
     source = "given by --policy" if policies else "as kept in the log"
-    return Happened(entry, rules, source, known_arguments, (*notes, *_disagreements(entry, rules)))
+    notes += _disagreements(entry, rules)
+    return Happened(entry, rules, source, known_arguments, tuple(notes), _approval(folder, entry))
+
+
+def _approval(folder: Path, entry: Entry) -> tuple[Entry, ...]:
+    if not is_id(entry.approval):
+        return ()
+    found = find_entries(folder, "approval", entry.approval, others=frozenset({Kind.APPROVAL.value}))
+    return tuple(each for each in found if each.kind == Kind.APPROVAL)
 
 
 def _reach(folder: Path) -> str:

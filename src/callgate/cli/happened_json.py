@@ -40,6 +40,7 @@ def as_json(found: Happened) -> JsonObject:
         "recorded_rules": [_finding_json(finding) for finding in findings_of(entry)],
         "policy_from": found.policy_from or None,
         "rules": None if found.rules is None else [_rule_json(rule, found) for rule in found.rules],
+        "approval": [each.record for each in found.approval],
         "shadow": entry.part("shadow") or None,
         "token": entry.part("token") or None,
         "status": entry.status,

@@ -1,11 +1,12 @@
 """A decision that really happened, as a tree: what the record says, and what the policy of then adds to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from callgate.audit.entries import Status
+from callgate.audit.entries import Status, Verdict
 from callgate.audit.retrace import RetracedAnswer, RetracedRule
 from callgate.audit.story import findings_of, status_of
+from callgate.cli.approval_words import approval_words, happened_words
 from callgate.cli.branches import Mark, Node
 from callgate.cli.explained import OTHERS_SHOWN, answer_node, label_of, place_of
 from callgate.cli.happened import Happened
@@ -28,6 +29,7 @@ _ENDS: Final = {
     Status.NOT_FORWARDED: "was not forwarded",
     Status.OPEN: "has no outcome in the log yet",
 }
+_VERDICTS: Final[Mapping[Verdict, str]] = {"allow": "allowed", "deny": "denied", "hold": "held"}
 _WELL: Final = frozenset({Status.ANSWERED})
 
 
@@ -37,6 +39,7 @@ def as_tree(found: Happened, *, all_rules: bool) -> Node:
         *_path(found),
         *_asked(found),
         *_rules(found, all_rules=all_rules),
+        *_approval(found),
         *_shadow(found),
         *_token(found),
         *_end(found),
@@ -51,7 +54,7 @@ def _is_allowed(found: Happened) -> bool:
 
 def _title(found: Happened) -> str:
     entry = found.entry
-    verdict = "allowed" if _is_allowed(found) else "denied"
+    verdict = _VERDICTS[entry.verdict]
     if not entry.method:
         return f"{verdict}  a connection from {entry.address or 'an unknown address'}"
     tool = f" {entry.tool}" if entry.tool else ""
@@ -174,6 +177,13 @@ def _answer(said: RetracedAnswer, rule: RetracedRule) -> Node:
         return answer_node(said.answer, rule.rule)
     missing = tuple(Node(Mark.NONE, f"{each} is not known") for each in said.unknown)
     return Node(Mark.UNKNOWN, f"{label_of(said.answer)}{said.answer.why}", missing)
+
+
+def _approval(found: Happened) -> Iterator[Node]:
+    """Who agreed to this call, or was asked."""
+    if words := approval_words(found.entry):
+        happened = tuple(Node(Mark.NONE, happened_words(each)) for each in found.approval)
+        yield Node(Mark.NOTE, f"approval {words}", happened)
 
 
 def _shadow(found: Happened) -> Iterator[Node]:

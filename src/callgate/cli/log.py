@@ -107,7 +107,8 @@ def log_command(
 ) -> None:
     """Show what the gate has on record: each request, how it was decided and how it ended.
 
-    Every filter that is given has to hold; one that is given several times holds with any of its values.  json has all
+    What people were asked and said to a call stands between the requests, in the place where it happened.  Every filter
+    that is given has to hold; one that is given several times holds with any of its values.  json has all
     of each record, and its outcome.  With --follow a call that takes long is shown while it is open, and again when it
     has ended.
 
@@ -159,7 +160,7 @@ def _form(name: str | None, links: TraceLinks | None, *, utc: bool) -> Form:
 def _show(folder: Path, view: _View, last: int | None) -> None:
     view.out.write(view.form.head())
     if (name := _id_given(view.query)) is not None:
-        for entry in find_entries(folder, name, getattr(view.query, name)):
+        for entry in find_entries(folder, name, getattr(view.query, name), others=view.others - COUNTING):
             view.show(entry)
     elif last is not None:
         _show_latest(folder, view, last)
@@ -171,7 +172,7 @@ def _show(folder: Path, view: _View, last: int | None) -> None:
 
 def _id_given(query: Query) -> str | None:
     """An id that leads to the few lines in which it stands."""
-    return next((name for name in ("decision", "trace", "jti") if getattr(query, name)), None)
+    return next((name for name in ("approval", "decision", "trace", "jti") if getattr(query, name)), None)
 
 
 def _within(folder: Path, view: _View) -> Iterator[Entry]:

@@ -10,11 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from callgate.audit.chain import Kind
 from callgate.audit.entries import REQUESTS, Entry
 from callgate.audit.ocsf import api_activity
+from callgate.audit.ocsf_approval import entity_management
 from callgate.cli.shown_json import json_line
 from callgate.telemetry.visible import visible
 from callgate.wire.json_strict import JsonObject
+from callgate.wire.members import text_of
 
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
@@ -23,7 +26,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _MAX_CELL: Final = 8192
 _COLUMNS: Final = (
     *("seq", "time", "kind", "caller", "user", "address", "server", "method", "tool", "verdict", "reason", "stage"),
-    *("status", "took_us", "session", "decision", "trace", "jti"),
+    *("status", "took_us", "session", "decision", "trace", "jti", "approval", "happening", "by"),
 )
 
 
@@ -80,7 +83,7 @@ class AsJson:
 
 
 class AsOcsf:
-    """API Activity events; what is no request is none."""
+    """API Activity events, and for what people said Entity Management events; what is neither is none."""
 
     def head(self) -> str:
         """Nothing: each line speaks for itself."""
@@ -88,6 +91,8 @@ class AsOcsf:
 
     def line(self, entry: Entry) -> str:
         """One event."""
+        if entry.kind == Kind.APPROVAL:
+            return safe_json(entity_management(entry))
         return safe_json(api_activity(entry)) if entry.kind in REQUESTS else ""
 
 
@@ -108,6 +113,7 @@ class AsCsv:
         cells = [str(entry.seq), entry.time_text, entry.kind, entry.caller, entry.user, entry.address, entry.server]
         cells += [entry.method, entry.tool, entry.verdict if is_request else "", entry.reason, entry.stage]
         cells += [entry.status, took, entry.session, entry.decision, entry.trace, entry.jti]
+        cells += [entry.approval, text_of(entry.record, "happening"), _by(entry)]
         if self.links is not None:
             cells.append(self.links.of(entry))
         return _csv_line([_cell(text) for text in cells])
@@ -116,6 +122,11 @@ class AsCsv:
 def safe_json(value: JsonObject) -> str:
     """One line; what a terminal would not show as a character of its own is escaped."""
     return json_line(value) + "\n"
+
+
+def _by(entry: Entry) -> str:
+    """Who agreed to a call, or whom a record about an approval names."""
+    return ", ".join(entry.approvers) or text_of(entry.part("by"), "name")
 
 
 def _cell(text: str) -> str:

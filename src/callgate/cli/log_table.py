@@ -8,8 +8,10 @@ from typing import Final
 
 import click
 
+from callgate.audit.chain import Kind
 from callgate.audit.entries import REQUESTS, Entry, Status
 from callgate.audit.query import COUNTING, Query
+from callgate.cli.approval_words import happening_words
 from callgate.cli.log_forms import TraceLinks
 from callgate.cli.words import duration
 from callgate.telemetry.visible import visible
@@ -67,6 +69,8 @@ class AsTable:
 
     def line(self, entry: Entry) -> str:
         """One row; below it the trace's address where there is one to show."""
+        if entry.kind == Kind.APPROVAL:
+            return self._approval(entry)
         if entry.kind not in REQUESTS:
             return self._event(entry)
         row = self._row(
@@ -95,6 +99,12 @@ class AsTable:
             visible(name, _NO_LIMIT),
         )
         return "  ".join(parts).rstrip()
+
+    def _approval(self, entry: Entry) -> str:
+        """What a person was asked or said, between the requests; it has no time of its own."""
+        said = f"-- {happening_words(entry)}"
+        cells = (self._time(entry), _agent(entry), _called(entry), said, "", entry.approval[:_ID_CHARS])
+        return f"{self._row(cells, 'cyan')}\n"
 
     def _event(self, entry: Entry) -> str:
         """The gate's own doings, across the columns."""
@@ -127,14 +137,16 @@ def _called(entry: Entry) -> str:
 
 
 def _outcome(entry: Entry) -> str:
-    if entry.verdict == "deny":
-        return f"deny {entry.reason}"
+    if entry.verdict != "allow":
+        return f"{entry.verdict} {entry.reason}"
     return f"allow {entry.status} {entry.reason}".rstrip()
 
 
 def _colour(entry: Entry) -> str:
     if entry.verdict == "deny":
         return "red"
+    if entry.verdict == "hold":
+        return "cyan"
     return "green" if entry.status in _GOOD else "yellow"
 
 

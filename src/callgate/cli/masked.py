@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from callgate.policy.screens import UNSCREENED, Screen
-from callgate.screening.terms import MaskRule, Screening
+from callgate.screening.terms import MaskRule, Mode, Screening
 from callgate.wire.json_strict import JsonObject
 
 
@@ -13,6 +13,8 @@ def screening_lines(screening: Screening) -> Iterator[str]:
         yield f"masked in answers: {masks_text(screening.answers)}"
     if screening.arguments:
         yield f"masked in arguments: {masks_text(screening.arguments)}"
+    if screening.held:
+        yield f"held for approval, where the arguments hold it: {', '.join(held_json(screening.held))}"
     if screening.base64 is not UNSCREENED.base64:
         yield f"base64 content: {screening.base64}"
     if screening.definitions is not UNSCREENED.definitions:
@@ -33,7 +35,12 @@ def masks_text(rules: Iterable[MaskRule]) -> str:
 
 def masks_json(rules: Iterable[MaskRule]) -> JsonObject:
     """The mode by what is masked."""
-    return {rule.name: rule.mode for rule in rules}
+    return {rule.name: rule.mode for rule in rules if rule.mode is not Mode.HOLD}
+
+
+def held_json(rules: Iterable[MaskRule]) -> list[str]:
+    """What is held for approval, each once."""
+    return list(dict.fromkeys(rule.name for rule in rules if rule.mode is Mode.HOLD))
 
 
 def screening_json(screening: Screening) -> JsonObject:
@@ -41,6 +48,7 @@ def screening_json(screening: Screening) -> JsonObject:
     return {
         "mask": masks_json(screening.answers),
         "mask_arguments": masks_json(screening.arguments),
+        "hold": [*held_json(screening.held)],
         "base64": screening.base64,
         "text": {"definitions": screening.definitions, "results": screening.results},
         "schemas": screening.schemas,

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from callgate.cli.approval_terms import approval_json, approval_text
 from callgate.cli.branches import Mark, Node
-from callgate.cli.explained import duration_text, limit_json, limit_text, place_of
-from callgate.cli.masked import masks_json, masks_text, screen_line
+from callgate.cli.durations import duration_text
+from callgate.cli.explained import limit_json, limit_text, place_of
+from callgate.cli.masked import held_json, masks_json, masks_text, screen_line
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.policy.moments import written
 from callgate.policy.permissions import Cut, Permission, ServerPermissions, Standing
@@ -61,6 +63,8 @@ def _terms(standing: Standing) -> Iterator[Node]:
         yield Node(Mark.NONE, f"when {rule.condition.text}")
     if rule.limit is not None:
         yield Node(Mark.NONE, limit_text(rule.limit))
+    if rule.approval is not None:
+        yield Node(Mark.NONE, f"approval of {approval_text(rule.approval)}")
     if rule.ttl_s is not None:
         yield Node(Mark.NONE, f"token for {duration_text(rule.ttl_s)}")
     if rule.record is not None:
@@ -126,6 +130,7 @@ def _screen_json(screen: Screen) -> JsonObject:
         "tools": [tool.text for tool in screen.tools],
         "mask": masks_json(screen.answers),
         "mask_arguments": masks_json(screen.arguments),
+        "hold": [*held_json(screen.arguments)],
     }
 
 
@@ -136,10 +141,12 @@ def _permission_json(permission: Permission) -> JsonObject:
         "scopes": [scope.text for scope in rule.scopes],
         "ttl": None if rule.ttl_s is None else duration_text(rule.ttl_s),
         "limit": None if rule.limit is None else limit_json(rule.limit),
+        "approval": None if rule.approval is None else approval_json(rule.approval),
         "record": rule.record,
         "mask": masks_json(rule.mask),
         "unmask": [*rule.unmask],
         "mask_arguments": masks_json(rule.mask_arguments),
+        "hold": [*held_json(rule.mask_arguments)],
         "denials": [_cut_json(cut) for cut in permission.cuts],
     }
 

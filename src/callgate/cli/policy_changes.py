@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from callgate.cli.approval_terms import approval_json, approval_text
 from callgate.cli.words import counted, to_second, told
 from callgate.policy.decide import DecisionOutcome
 from callgate.policy.difference import Change, Difference
@@ -19,6 +20,8 @@ _GROUPS_SHOWN: Final = 10
 _TITLES: Final[Mapping[Change, str]] = {
     Change.DENIED: "allow -> deny",
     Change.ALLOWED: "deny -> allow",
+    Change.HELD: "allow -> hold for approval",
+    Change.FREED: "hold for approval -> allow",
     Change.TERMS: "allow -> allow, on other terms",
     Change.REASON: "deny -> deny, for another reason",
     Change.UNKNOWN: "cannot be told",
@@ -105,7 +108,9 @@ def _difference(found: Difference) -> Iterator[str]:
 def _verdict(found: Verdict | None) -> str:
     if found is None:
         return "not known"
-    outcome = "allowed" if found.outcome is DecisionOutcome.ALLOW else f"denied ({found.reason or 'reason not known'})"
+    outcome = (
+        _allowed(found) if found.outcome is DecisionOutcome.ALLOW else f"denied ({found.reason or 'reason not known'})"
+    )
     if found.rules is None:
         return f"{outcome}; by which rules is not known"
     if not found.rules:
@@ -114,10 +119,15 @@ def _verdict(found: Verdict | None) -> str:
     return f"{outcome} by {', '.join(map(told, found.rules))}{terms}"
 
 
+def _allowed(found: Verdict) -> str:
+    return "held for approval" if found.terms is not None and found.terms.is_held else "allowed"
+
+
 def _terms(terms: Terms) -> str:
     said = [f"scopes {' '.join(sorted(terms.scopes))}"] if terms.scopes else []
     said += [f"ttl {terms.ttl_s}s"] if terms.ttl_s is not None else []
     said += [f"limit {calls} in {per_s}s" for calls, per_s in sorted(terms.limits)]
+    said += [f"approval of {text}" for text in sorted(map(approval_text, terms.approvals))]
     said += [f"record {terms.record}"] if terms.record is not None else []
     return f" ({'; '.join(said)})" if said else ""
 
@@ -192,7 +202,7 @@ def _verdict_json(found: Verdict | None) -> JsonValue:
     if found is None:
         return None
     return {
-        "decision": found.outcome.value,
+        "decision": "hold" if found.terms is not None and found.terms.is_held else found.outcome.value,
         "reason": found.reason,
         "rules": None if found.rules is None else [*found.rules],
         "terms": None if found.terms is None else _terms_json(found.terms),
@@ -204,5 +214,6 @@ def _terms_json(terms: Terms) -> JsonValue:
         "scopes": [*sorted(terms.scopes)],
         "ttl_s": terms.ttl_s,
         "limits": [{"calls": calls, "per_s": per_s} for calls, per_s in sorted(terms.limits)],
+        "approvals": sorted((approval_json(each) for each in terms.approvals), key=repr),
         "record": terms.record,
     }

@@ -60,6 +60,9 @@ def _output(output: JsonValue) -> str:
 def _told(found: Screened) -> Iterator[str]:
     if found.tally.counts:
         yield f"masked: {_counts(found.tally.counts)}"
+    if found.tally.held:
+        held = ", ".join(visible(name, _NAME_MAX_CHARS) for name in sorted(found.tally.held))
+        yield f"held for a person to agree: {held}"
     if found.tally.deceptive:
         yield f"deceptive: {_counts(found.tally.deceptive)}"
     for each in found.broken:
@@ -83,6 +86,7 @@ def _screened_json(found: Screened, status: int) -> JsonObject:
         "verdict": _VERDICTS[status],
         "output": found.output,
         "masked": dict(found.tally.counts),
+        "held": [*sorted(found.tally.held)],
         "deceptive": dict(found.tally.deceptive),
         "broken": [_broken_json(each) for each in found.broken],
         "refused": None if refusal is None else {"reason": refusal.reason.value, "detail": refusal.detail},

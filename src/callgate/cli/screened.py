@@ -61,7 +61,8 @@ class Screened:
     @property
     def is_clean(self) -> bool:
         """Whether nothing was found."""
-        return not (self.is_refused or self.tally.counts or self.tally.deceptive or self.broken)
+        found = self.tally
+        return not (self.is_refused or found.counts or found.deceptive or found.held or self.broken)
 
 
 @dataclass(frozen=True, slots=True)

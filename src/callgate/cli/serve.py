@@ -77,6 +77,7 @@ async def run_gate(files: GateFiles) -> None:
         shadow=files.shadow,
         folder=files.folder,
         events=checkpoint_events(settings.otlp, sender.resource(), files.config.audit.origin),
+        approvals=telemetry.approvals,
     )
     try:
         async with trio.open_nursery() as nursery:
@@ -84,12 +85,21 @@ async def run_gate(files: GateFiles) -> None:
             nursery.start_soon(_reload_on_signal, tuple(files.policies.values()))
             addresses: Addresses = await nursery.start(service_until_stopped, service, nursery.cancel_scope)
             _LOG.info("listening for agents on %s, for metadata and health on %s", addresses.agents, addresses.admin)
+            _say_where_people_answer(files, addresses)
             nursery.start_soon(_report_readiness, service)
     finally:
         with trio.CancelScope(shield=True):
             # A limiter of its own: threads that hang elsewhere must not hold up the end.
             await trio.to_thread.run_sync(telemetry.close, limiter=trio.CapacityLimiter(1))
     _LOG.info("stopped")
+
+
+def _say_where_people_answer(files: GateFiles, addresses: Addresses) -> None:
+    approvals = files.config.approvals
+    if approvals is None:
+        return
+    socket = f", and at {files.folder / approvals.socket_path}" if approvals.socket_path else ""
+    _LOG.info("people answer at %s/approvals%s", files.config.approvals_url(addresses.admin.port), socket)
 
 
 async def service_until_stopped(

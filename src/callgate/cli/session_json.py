@@ -25,6 +25,7 @@ def session_json(session: Overview) -> JsonObject:
         "denied": session.count(Tone.DENIED),
         "failed": session.count(Tone.FAILED),
         "open": session.count(Tone.OPEN),
+        "held": session.count(Tone.HELD),
         "statuses": {str(status): count for status, count in session.statuses.items()},
         "status": session.status,
         "kept_in_full": session.kept_in_full,
@@ -45,6 +46,7 @@ def step_json(step: Step, content: Content) -> JsonObject:
         "path": [{"stage": each.stage, "outcome": each.outcome, "reason": each.reason} for each in step.path],
         "record": step.entry.record,
         "outcome": step.entry.outcome,
+        "approval": [each.record for each in step.approval],
         "content": [{"at_us": each.at_us, "kind": each.kind, "body": each.body} for each in content.passed],
         "content_note": content.note,
     }

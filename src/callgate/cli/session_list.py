@@ -21,7 +21,7 @@ from callgate.cli.shown_json import shown_json
 @click.option("--user", metavar="SUBJECT", help="The user in whose name the agent called.")
 @click.option("--server", multiple=True, metavar="NAME", help="A tool server.")
 @click.option("--tool", multiple=True, metavar="PATTERN", help="A tool; * stands for any characters, ? for one.")
-@click.option("--decision", "verdict", type=click.Choice(["allow", "deny"]), help="With a request decided so.")
+@click.option("--decision", "verdict", type=click.Choice(["allow", "deny", "hold"]), help="With a request decided so.")
 @click.option("--reason", multiple=True, metavar="REASON", help="With a request refused or failed for it: no_grant, …")
 @click.option("--status", multiple=True, metavar="STATUS", help="With a request that ended so: tool_error, unknown, …")
 @click.option("--id", "decision", metavar="ID", help="The session of one decision; the beginning of its id is enough.")

@@ -13,6 +13,7 @@ import click
 
 from callgate.audit.chain import Kind
 from callgate.audit.entries import Entry
+from callgate.audit.lookup import approvals_in
 from callgate.audit.reading import read_entries, read_records
 from callgate.audit.segments import UnreadableLog
 from callgate.audit.sessions import Overview, Sessions, sessions_of, steps_of
@@ -46,7 +47,8 @@ class Story:
     def steps(self, last: int | None = None) -> Iterator[Step]:
         """Its requests, or the last of them.  Raises UnreadableLog."""
         entries = read_entries(self.folder, start=self.overview.first_seq)
-        return steps_of(entries, self.overview, self.left_out(last))
+        approvals = approvals_in(self.folder, self.overview.id, self.overview.first_seq)
+        return steps_of(entries, self.overview, self.left_out(last), approvals)
 
     def left_out(self, last: int | None) -> int:
         """How many requests come before those."""

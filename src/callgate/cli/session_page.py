@@ -96,7 +96,7 @@ def _header(told_of: Page) -> Markup:
 
 def _tiles(session: Overview) -> Iterator[Markup]:
     for tone in reversed(Tone):
-        if session.count(tone) or tone is not Tone.OPEN:
+        if session.count(tone) or tone not in {Tone.OPEN, Tone.HELD}:
             yield _tile(session.count(tone), mark(tone), COUNTED[tone])
 
 

@@ -1,7 +1,7 @@
 """A session as a picture: its calls over time, a lane for each tool, drawn as SVG.
 
 How a call ended is told by colour and by shape, for those who see no colours and for paper: a dot went well, a cross in
-a square was denied, a triangle failed, a ring has no outcome.  Pure.
+a square was denied, a diamond was held for a person, a triangle failed, a ring has no outcome.  Pure.
 """
 
 from bisect import bisect_right
@@ -111,6 +111,8 @@ def _shape(tone: Tone) -> Markup:
             return tag("circle", r=6)
         case Tone.DENIED:
             return tag("path", d="M-7-7H7V7H-7ZM-3.5-3.5 3.5 3.5M3.5-3.5-3.5 3.5")
+        case Tone.HELD:
+            return tag("path", d="M0-7 7 0 0 7-7 0Z")
         case Tone.FAILED:
             return tag("path", d="M0-8 8 6.5H-8Z")
         case Tone.OPEN:

@@ -68,7 +68,8 @@ def _what(moment: Moment) -> str:
     step = moment.step
     match moment.what:
         case Happening.ASKED:
-            return f"→ {call_words(step)}"
+            approvers = ", ".join(map(told, step.entry.approvers))
+            return f"→ {call_words(step)}{f', approved by {approvers}' if approvers else ''}"
         case Happening.ALONE:
             return f"{SIGNS[step.tone]} {call_words(step)}: {_ending(step)}"
         case Happening.ENDED:

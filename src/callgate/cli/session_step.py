@@ -5,6 +5,7 @@ from itertools import chain
 
 from callgate.audit.passed import Passed
 from callgate.audit.story import PathStep, Step
+from callgate.cli.approval_words import approval_words, happened_words
 from callgate.cli.markup import Markup, joined, tag
 from callgate.cli.session_content import Content, as_text
 from callgate.cli.session_picture import mark
@@ -24,6 +25,7 @@ def step_article(step: Step, content: Content) -> Markup:
         tag("p", ending_words(step), class_="ending said"),
         tag("ol", *map(_stage, step.path), class_="path", aria_label="Decision path"),
         *_rules(step),
+        *_approval(step),
         *_content(content),
         tag("details", tag("summary", "Token, sizes and identifiers"), tag("dl", *_facts(step))),
     )
@@ -55,6 +57,15 @@ def _rules(step: Step) -> Iterator[Markup]:
         yield tag("ul", *map(_rule, step.rules), class_="rules", aria_label="Rules")
     if step.more_rules:
         yield tag("p", f"{counted(step.more_rules, 'more rule')} looked at", class_="note")
+
+
+def _approval(step: Step) -> Iterator[Markup]:
+    if not step.entry.approval:
+        return
+    yield tag("p", "Approval ", tag("code", told(step.entry.approval)), class_="note")
+    if step.approval:
+        happened = (tag("li", happened_words(each), class_="said") for each in step.approval)
+        yield tag("ul", *happened, class_="approval", aria_label="What people were asked and said")
 
 
 def _rule(rule: Finding) -> Markup:
@@ -109,6 +120,7 @@ def _ids(step: Step) -> Iterator[tuple[str, str]]:
     yield "Record", f"{entry.seq}"
     yield "Arguments (SHA-256)", told(text_of(entry.record, "args"))
     yield "Certificate (SHA-256)", told(text_of(entry.record, "leaf"))
+    yield "Approval", approval_words(entry)
     yield "Policy", told(text_of(entry.record, "policy"))
 
 

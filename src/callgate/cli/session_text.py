@@ -5,6 +5,7 @@ from typing import Final
 
 from callgate.audit.sessions import Overview
 from callgate.audit.story import PathStep, Step, Tone
+from callgate.cli.approval_words import approval_words, happened_words
 from callgate.cli.branches import Mark, Node, draw
 from callgate.cli.session_content import Content, as_line, as_text
 from callgate.cli.session_words import (
@@ -20,7 +21,7 @@ from callgate.cli.session_words import (
 from callgate.cli.words import counted, duration, moment, offset, told
 from callgate.trace import Finding
 
-_MARKS = {Tone.WELL: Mark.YES, Tone.DENIED: Mark.NO, Tone.FAILED: Mark.NONE, Tone.OPEN: Mark.NONE}
+_MARKS = {Tone.WELL: Mark.YES, Tone.DENIED: Mark.NO, Tone.FAILED: Mark.NONE, Tone.OPEN: Mark.NONE, Tone.HELD: Mark.NONE}
 # Of one message: more than a screen of it hides the rest of the story.
 _MAX_LINES: Final = 40
 # What fits into a line or two of a terminal stays one line.
@@ -87,10 +88,17 @@ def _branches(step: Step) -> Iterator[Node]:
     yield from map(_rule, step.rules)
     if step.more_rules:
         yield Node(Mark.NOTE, f"{counted(step.more_rules, 'more rule')} looked at")
+    yield from _approval(step)
     if step.token:
         yield Node(Mark.NONE, f"token {token_words(step.token, step.entry.time_ns)}")
     if traffic := traffic_words(step.traffic, step):
         yield Node(Mark.NONE, traffic)
+
+
+def _approval(step: Step) -> Iterator[Node]:
+    if words := approval_words(step.entry):
+        happened = tuple(Node(Mark.NONE, happened_words(each)) for each in step.approval)
+        yield Node(Mark.NOTE, f"approval {words}", happened)
 
 
 def _passed(step: PathStep) -> str:

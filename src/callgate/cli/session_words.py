@@ -30,15 +30,22 @@ _ENDINGS: Final = {
     Status.ABSORBED: "noted by the gate, not forwarded",
     Status.OPEN: "no outcome yet",
 }
-SIGNS: Final = {Tone.WELL: "✓", Tone.DENIED: "✗", Tone.FAILED: "!", Tone.OPEN: "…"}
+SIGNS: Final = {Tone.WELL: "✓", Tone.DENIED: "✗", Tone.FAILED: "!", Tone.OPEN: "…", Tone.HELD: "‖"}
 VERDICTS: Final = {
     Tone.WELL: "allowed",
     Tone.DENIED: "denied",
     Tone.FAILED: "allowed, but failed",
     Tone.OPEN: "allowed, no outcome yet",
+    Tone.HELD: "held",
 }
 # How the figures of a session name them.
-COUNTED: Final = {Tone.WELL: "went well", Tone.DENIED: "denied", Tone.FAILED: "failed", Tone.OPEN: "without an outcome"}
+COUNTED: Final = {
+    Tone.WELL: "went well",
+    Tone.HELD: "held for a person",
+    Tone.DENIED: "denied",
+    Tone.FAILED: "failed",
+    Tone.OPEN: "without an outcome",
+}
 
 
 def quoted(name: str) -> str:

@@ -50,6 +50,11 @@ _SHOWN: Mapping[Stage, tuple[tuple[str, str], ...]] = {
     Stage.IDENTIFY: ((names.MCP_PROTOCOL_VERSION, "MCP {}"),),
     Stage.DECIDE: ((names.POLICY_DIGEST, "policy {}"),),
     Stage.INSPECT: ((names.MASKED_ARGUMENTS, "masked {}"),),
+    Stage.APPROVE: (
+        (names.APPROVAL_ID, "approval {}"),
+        (names.APPROVAL_STATE, "{}"),
+        (names.APPROVAL_WAITED, "after {} s"),
+    ),
     Stage.MINT: ((names.CLAIM_AUD, "a token for {} and this call alone"),),
     Stage.RECORD: (
         (names.AUDIT_SEQUENCE, "record {}"),
@@ -130,6 +135,8 @@ def _quoted(name: str) -> str:
 
 
 def _verdict(trace: DecisionTrace, paint: _Paint) -> str:
+    if trace.decision == "hold":
+        return paint("‖ held", _YELLOW)
     if trace.decision != "allow":
         return paint("✗ denied", _RED)
     # Allowed, and yet the call did not end well: the tool server's doing, or the caller went away.
@@ -150,7 +157,9 @@ def _branches(trace: DecisionTrace, paint: _Paint) -> Iterator[str]:
 
 def _not_reached(trace: DecisionTrace) -> list[Stage]:
     """The stages that a refusal kept the call from; what a call does not need (`ping` no token) is not missed."""
-    order, seen = list(Stage), {record.stage for record in trace.records}
+    seen = {record.stage for record in trace.records}
+    # Whether a person would have been asked is not known before.
+    order = [stage for stage in Stage if stage is not Stage.APPROVE or stage in seen]
     last = ended_badly(trace) or (trace.records[-1] if trace.records else None)
     beyond = order[order.index(last.stage) + 1 :] if last else order
     return [stage for stage in beyond if stage not in seen]

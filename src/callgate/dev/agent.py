@@ -73,13 +73,18 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A JSON-RPC error.  `reason`, `decision_id` and `trace_id` are "" where the error came from elsewhere."""
+    """A JSON-RPC error.  All that follows the message is "" where the error does not say it, or came from elsewhere.
+
+    `approval`: the request for approval, and `said`: why a person denied it.
+    """
 
     code: int
     message: str
     reason: str
     decision_id: str
     trace_id: str
+    approval: str = ""
+    said: str = ""
 
 
 Step = ListTools | CallTool
@@ -186,8 +191,8 @@ async def _call(agent: Client, step: CallTool) -> Allowed:
 def denied(error: MCPError) -> Denied:
     """A JSON-RPC error as a value."""
     told = error.data if isinstance(error.data, dict) else {}
-    reason, decision_id, trace_id = (str(told.get(name, "")) for name in ("reason", "decision_id", "trace_id"))
-    return Denied(error.code, error.message, reason, decision_id, trace_id)
+    names = ("reason", "decision_id", "trace_id", "approval", "said")
+    return Denied(error.code, error.message, *(str(told.get(name, "")) for name in names))
 
 
 def _single_fault(group: BaseExceptionGroup[BaseException]) -> Exception | None:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import trio
 
+from callgate.approvals.client import AdminSocket
 from callgate.audit.age import KeyPair
 from callgate.audit.identities import write_identity
 from callgate.audit.keys import make_key
 from callgate.audit.places import Places
-from callgate.config import Config, load_config
+from callgate.config import Config
 from callgate.dev.agent import (
     Allowed,
     CallTool,
@@ -34,86 +35,41 @@ from callgate.dev.agent import (
     open_agent,
     run_step,
 )
+from callgate.dev.demo_files import (
+    AGENT_ID,
+    AUDIENCE,
+    AUDITOR_ID,
+    CONFIG,
+    GATE_ID,
+    ISSUER,
+    write_files,
+)
+from callgate.dev.demo_people import NO, YES, Answering, DemoFailed, Script
 from callgate.dev.identity import workload_identity
 from callgate.dev.workload_api import DevWorkloadApi
-from callgate.errors import GatewayError, Reason
+from callgate.errors import Reason
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Context
-from callgate.policy.compile import Policy, load_policy
+from callgate.policy.compile import Policy
 from callgate.service import Addresses, Service
+from callgate.telemetry import names
 from callgate.trace import DecisionTrace
 
-GATE_ID = "spiffe://acme.test/gate"
-AGENT_ID = "spiffe://acme.test/ns/billing/sa/refund-agent"
-AUDITOR_ID = "spiffe://acme.test/ns/ops/sa/auditor"
-ISSUER = "https://gate.acme.test"
-AUDIENCE = "https://ledger.acme.test/mcp"
 # What starting one part may take on a slow laptop.
 PATIENCE_S = 30.0
 
-CONFIG = """\
-# The gate: where things are.
-listen: 127.0.0.1:{gate_port}
-workload_api: {workload_api}
-issuer: {issuer}
-policy: policy.yaml
-admin: {{listen: "127.0.0.1:{admin_port}"}}
-# Every request goes on record here before it is answered; what passes, encrypted to the auditor.
-audit: {{folder: audit, record: full, recipients: ["{recipient}"]}}
-servers:
-  ledger:
-    url: http://127.0.0.1:{ledger_port}/mcp
-    # list_scopes: FastMCP shows a tool in its list only to a token that has the tool's scope.
-    token: {{audience: "{audience}", ttl: 20s, list_scopes: granted}}
-"""
-
-POLICY = f"""\
-# Who may do what. What is not granted is denied, and a denial beats every grant.
-version: 1
-trust_domains: [acme.test]
-grants:
-  - id: billing-reads-invoices
-    workloads: [spiffe://acme.test/ns/billing/sa/*]
-    server: ledger
-    tools: [list_invoices, get_invoice]
-    scopes: [ledger.read]
-  - id: refund-agent-refunds
-    workloads: [{AGENT_ID}]
-    server: ledger
-    tools: [refund, wipe_ledger]
-    scopes: [ledger.refund]
-    ttl: 10s
-  - id: ops-closes-months
-    workloads: [spiffe://acme.test/ns/ops/**]
-    server: ledger
-    tools: [list_invoices, close_month]
-    scopes: [ledger.close]
-denials:
-  - id: nobody-wipes-the-ledger
-    server: ledger
-    tools: [wipe_ledger]
-  - id: no-refund-above-500
-    server: ledger
-    tools: [refund]
-    when: args.amount > 500
-"""
-
-
 # Who has it can read what was recorded; a gate never does.
 AUDITOR_KEY = "auditor.txt"
-Play = Callable[[Step, StepResult | type[StepResult]], Awaitable[None]]
-
-
-class DemoFailed(GatewayError):  # noqa: N818  # says what happened
-    """A part of the demo could not be started, or the story did not go as it must."""
+Play = Callable[[Step, StepResult | type[StepResult] | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """How the demo speaks: `say` prints a line, `show` prints a decision path."""
+    """How the demo speaks: `say` prints a line, `show` prints a decision path; `answer` is the person in it."""
 
     say: Callable[[str], None]
     show: Callable[[DecisionTrace], None]
+    answer: Answering
 
 
 @dataclass(slots=True)
@@ -131,9 +87,20 @@ class Stage:
         """Where agents find the ledger."""
         return f"https://localhost:{self.addresses.agents.port}/ledger/mcp"
 
+    @property
+    def people(self) -> AdminSocket:
+        """Where people answer: the socket of the gate's own machine."""
+        approvals = self.config.approvals
+        assert approvals is not None and approvals.socket_path is not None  # noqa: S101, PT018  # see CONFIG
+        return AdminSocket(self.directory / approvals.socket_path)
+
     def last(self) -> DecisionTrace:
         """The trace of the latest request."""
         return self.traces[-1]
+
+    def last_call(self) -> DecisionTrace:
+        """The trace of the latest call of a tool; clients list tools by themselves."""
+        return next(trace for trace in reversed(self.traces) if trace.attribute(names.GEN_AI_TOOL_NAME))
 
 
 @asynccontextmanager
@@ -164,19 +131,6 @@ async def set_up(directory: Path, telling: Telling, record: Callable[[DecisionTr
             async with gate(config, policy, directory, record) as (addresses, traces):
                 telling.say(f"  ✓ gate as {GATE_ID}   https://localhost:{addresses.agents.port}")
                 yield Stage(directory, api, config, addresses, traces)
-
-
-def write_files(directory: Path, config_text: str) -> tuple[Config, Policy]:
-    """Put the demo's two files where a reader can look at them, and read them as `serve` would."""
-    (directory / "callgate.yaml").write_text(config_text, encoding="utf-8")
-    (directory / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    config = load_config(config_text, "callgate.yaml")
-    if not isinstance(config, Config):
-        raise DemoFailed("; ".join(map(str, config)))
-    policy = load_policy(POLICY, "policy.yaml", frozenset(config.servers))
-    if not isinstance(policy, Policy):
-        raise DemoFailed("; ".join(map(str, policy)))
-    return config, policy
 
 
 @asynccontextmanager
@@ -244,6 +198,7 @@ def free_ports(count: int) -> list[int]:
 async def tell_story(stage: Stage, telling: Telling) -> tuple[DecisionTrace, DecisionTrace]:
     """Play the story; returns the traces of the allowed call and of the denied one.  Raises `DemoFailed`."""
     allowed, denied = await _the_agent(stage, telling)
+    await _the_person(stage, telling)
     await _the_auditor(stage, telling)
     await _a_caller_without_svid(stage, telling)
     return allowed, denied
@@ -269,8 +224,25 @@ async def _the_agent(stage: Stage, telling: Telling) -> tuple[DecisionTrace, Dec
     return allowed, denied
 
 
+async def _the_person(stage: Stage, telling: Telling) -> None:
+    telling.say(f"\n2  {AGENT_ID}\n   asks for more than it may do alone. Its call waits until a person has answered.")
+    telling.say(f"   {telling.answer.introduction}\n")
+    identity = await workload_identity(stage.api.endpoint("refund-agent"))
+    async with _session(stage, identity, telling) as play:
+        for amount, answer in ((250, YES), (400, NO)):
+            call = CallTool("refund", {"number": "INV-1001", "amount": amount})
+            telling.say(f"   {_asked(call)}  →  held\n")
+            # A person who watches may say what they like.
+            wanted = answer.wanted if isinstance(telling.answer, Script) else None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(telling.answer, stage.people, answer)
+                await play(call, wanted)
+            telling.show(stage.last_call())
+            telling.say("")
+
+
 async def _the_auditor(stage: Stage, telling: Telling) -> None:
-    telling.say(f"\n2  {AUDITOR_ID}\n   is another workload, and is shown other tools.\n")
+    telling.say(f"\n3  {AUDITOR_ID}\n   is another workload, and is shown other tools.\n")
     identity = await workload_identity(stage.api.endpoint("auditor"))
     async with _session(stage, identity, telling) as play:
         await play(ListTools(), Listed(("list_invoices", "close_month")))
@@ -280,7 +252,7 @@ async def _the_auditor(stage: Stage, telling: Telling) -> None:
 
 
 async def _a_caller_without_svid(stage: Stage, telling: Telling) -> None:
-    telling.say("\n3  A caller without an SVID gets no further than the handshake.\n")
+    telling.say("\n4  A caller without an SVID gets no further than the handshake.\n")
     identity = await workload_identity(stage.api.endpoint("refund-agent"))
     gate_id = SpiffeId.parse(GATE_ID)
     context = context_without_svid(identity.bundles[gate_id.trust_domain], gate_id)
@@ -298,13 +270,16 @@ async def _a_caller_without_svid(stage: Stage, telling: Telling) -> None:
 
 @asynccontextmanager
 async def _session(stage: Stage, identity: X509Context, telling: Telling) -> AsyncIterator[Play]:
-    """One agent's session with the gate; yields a function that plays a step and tells what came of it."""
+    """One agent's session with the gate; yields a function that plays a step and tells what came of it.
+
+    What the step comes to must be as wanted; None for whatever it is.
+    """
     async with open_agent(stage.url, agent_context(identity, SpiffeId.parse(GATE_ID))) as agent:
 
-        async def play(step: Step, wanted: StepResult | type[StepResult]) -> None:
+        async def play(step: Step, wanted: StepResult | type[StepResult] | None) -> None:
             found = await run_step(agent, step)
             telling.say(f"   {_asked(step)}  →  {_came_of(found)}")
-            fits = isinstance(found, wanted) if isinstance(wanted, type) else found == wanted
+            fits = isinstance(found, wanted) if isinstance(wanted, type) else wanted in (found, None)
             if not fits:
                 raise DemoFailed(f"expected {wanted}, got {found}")
 
@@ -323,5 +298,5 @@ def _came_of(found: StepResult) -> str:
             return ", ".join(tools)
         case Allowed(text, _, progress):
             return "; ".join([*(f"{p.message}…" for p in progress), f"“{text}”"])
-        case Denied(code, message, reason):
-            return f"error {code}: {message} ({reason})"
+        case Denied(code, message, reason, said=said):
+            return f"error {code}: {message} ({reason})" + (f", “{said}”" if said else "")
