@@ -7,9 +7,13 @@ _default:
 demo *ARGS:
     @uv run --quiet callgate demo {{ARGS}}
 
-# Every test that needs nothing beyond the package index
-test *ARGS:
-    uv run pytest -m "not spire and not go" {{ARGS}}
+# Every test that needs nothing beyond the package index, and a browser; in two processes (`just test -n 0`: in one)
+test *ARGS: browser
+    uv run pytest -n 2 --dist loadfile -m "not spire and not go" {{ARGS}}
+
+# Chromium for the tests of the approvals page: the system's own, or else one that Playwright fetches
+browser:
+    @which chromium || which chromium-browser || which google-chrome || uv run playwright install chromium
 
 # What other people's programs in Go make of the log: golang.org/x/mod verifies it, age reads what was recorded
 test-go *ARGS:

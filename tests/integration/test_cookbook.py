@@ -27,6 +27,8 @@ KEYS: Final = frozenset(
     {
         "description", "workloads", "server", "tools", "scopes", "ttl", "limit", "users", "when", "from", "until", "for",
         "between", "shadow", "record", "mask", "unmask", "mask_arguments",
+        # Issue 7.
+        "approval",
     }
 )  # fmt: skip
 # And what issue 6 lets a pack say beside.

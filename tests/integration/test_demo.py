@@ -69,6 +69,33 @@ def test_tells_of_an_allowed_call_and_a_denied_one_next_to_it_in_a_session_that_
     )
 
 
+def test_tells_of_a_call_that_a_person_approves_and_of_one_that_a_person_denies(story: str) -> None:
+    assert_in_order(
+        story,
+        "Its call waits until a person has answered",
+        "the API that the page and callgate approvals use",
+        "a gate takes no answer from that user unless it is told to",
+        "refund(number='INV-1001', amount=250)  →  held",
+        "grant somebody-agrees-above-100 wants one of group local to agree",
+        '"amount": 250',
+        "approved by local:",
+        "“refunded 250 EUR of INV-1001 to customer”",
+        "allowed",
+        "✓ approve",
+        "somebody-agrees-above-100",
+        "mint",
+        "refund(number='INV-1001', amount=400)  →  held",
+        '"amount": 400',
+        "denied by local:",
+        "error -31403",
+        "approval_denied",
+        "“that is more than the invoice says; ask accounting”",
+        "✗ approve",
+        "not reached: mint, record, forward, screen",
+    )
+    assert "refunded 400" not in story
+
+
 def test_tells_of_a_second_workload_that_sees_other_tools(story: str) -> None:
     assert_in_order(
         story,
@@ -100,14 +127,44 @@ def test_prints_no_colour_where_there_is_no_terminal(story: str) -> None:
     assert "\x1b" not in story
 
 
+def answer_as_printed(said: str, verb: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """The person's command line as it is printed; a script says --yes, and its own reason."""
+    printed = found(rf"^ +(uv run callgate approvals .* {verb} [0-9a-f]{{8}})", said)
+    command = [*printed.replace("uv run callgate", str(CALLGATE)).split(), *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def test_lets_whoever_watches_approve_and_deny_at_a_second_terminal() -> None:
+    with running("--ask-me") as demo:
+        assert demo.stdout is not None
+        said = said_until("/approvals/enter", demo.stdout)
+        assert re.search(r"http://127\.0\.0\.1:\d+/approvals/enter\?token=\S+$", said.strip())
+        # The other way round than the script: it is for the person to say.
+        denied = answer_as_printed(said, "deny", "--reason", "not today")
+        assert denied.returncode == 0, denied.stderr
+        said = said_until("/approvals/enter", demo.stdout)
+        assert_in_order(said, "amount=250", "error -31403", "approval_denied", "not today", "amount=400", "held")
+        approved = answer_as_printed(said, "approve", "--yes")
+        assert approved.returncode == 0, approved.stderr
+        rest, errors = demo.communicate(timeout=LIMIT_S)
+    assert (demo.returncode, errors) == (0, "")
+    assert_in_order(rest, "refunded 400 EUR of INV-1001", "✓ approve", "records, whole")
+
+
 @contextmanager
 def kept_running() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`callgate demo --keep`, and what it had said when everything was up."""
-    command = [str(CALLGATE), "demo", "--keep"]
+    with running("--keep") as demo:
+        assert demo.stdout is not None
+        yield demo, said_until("Each call's decision path is printed here as it happens.", demo.stdout)
+
+
+@contextmanager
+def running(flag: str) -> Iterator[subprocess.Popen[str]]:
+    command = [str(CALLGATE), "demo", flag]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         try:
-            assert demo.stdout is not None
-            yield demo, said_until("Each call's decision path is printed here as it happens.", demo.stdout)
+            yield demo
         finally:
             # A signal that it can act on: the tool server is a process of its own, and the demo ends it.
             demo.terminate()
@@ -151,6 +208,6 @@ def test_kept_running_it_can_be_called_as_it_says_and_ends_cleanly_on_ctrl_c() -
 
 
 def found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
+    match = re.search(pattern, text, re.MULTILINE)
     assert match is not None, text
     return match[1]

@@ -28,7 +28,7 @@ from callgate.dev.agent import (
     open_agent,
     run_steps,
 )
-from callgate.dev.demo import GATE_ID
+from callgate.dev.demo_files import GATE_ID
 from callgate.identity.source import X509Source
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import X509Context

@@ -22,7 +22,7 @@ import trio
 from starlette.types import ASGIApp
 
 from callgate.addresses import Address
-from callgate.dev.demo import AUDIENCE, GATE_ID, ISSUER
+from callgate.dev.demo_files import AUDIENCE, GATE_ID, ISSUER
 from callgate.dev.ledger import Trust, build_ledger
 from callgate.errors import Reason, Refusal
 from callgate.identity.source import X509Source

@@ -11,8 +11,9 @@ from pathlib import Path
 import trio
 
 from callgate.addresses import Url
+from callgate.approvals.client import AdminSocket
 from callgate.audit.keys import make_key
-from callgate.dev.demo import AUDIENCE, GATE_ID, ISSUER, POLICY
+from callgate.dev.demo_files import AUDIENCE, GATE_ID, ISSUER, POLICY
 from spire.workloads import GATE, LEDGER, Json, Spire, Workload, running
 from support.collector import Collector, ReceivedSpan
 
@@ -37,6 +38,8 @@ servers:
     identity: {ledger_id}
     token: {{audience: "{audience}", ttl: 20s, list_scopes: granted}}
 audit: {{folder: audit}}
+# Agents, gate and the test that plays the person are one user here.
+approvals: {{socket: {{agents_share_user: true}}}}
 telemetry: {{otlp: "{otlp}"}}
 """
 
@@ -54,13 +57,14 @@ WIPE_LEDGER: StepSpec = ("wipe_ledger", {})
 
 @dataclass(slots=True)
 class Stage:
-    """A running gate with the ledger behind it.
+    """A running gate with the ledger behind it.  `people`: the socket at which they answer.
 
     `tokens_seen`: what the ledger said of each token, so far, and all of it once the stage is taken down.  `gate_log`
     and `gate_status` (its exit status after SIGTERM) likewise.
     """
 
     spire: Spire
+    people: AdminSocket
     url: str = ""
     tokens_seen: list[Json] = field(default_factory=list)
     gate_log: list[str] = field(default_factory=list)
@@ -88,7 +92,7 @@ class Stage:
 @asynccontextmanager
 async def gate_and_ledger(spire: Spire, directory: Path, collector: Collector) -> AsyncIterator[Stage]:
     """Both, ready to serve.  On leaving, the gate is asked to stop and has sent its last traces."""
-    stage = Stage(spire)
+    stage = Stage(spire, AdminSocket(directory / "approvals" / "admin.sock"))
     ledger_environment = {**spire.environment, "PYTHONPATH": str(_TESTS)}
     async with running(spire.command(LEDGER, _SERVE_LEDGER), ledger_environment) as ledger:
         with trio.fail_after(_START_S):

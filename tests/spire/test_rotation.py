@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from callgate.dev.demo import AGENT_ID
+from callgate.dev.demo_files import AGENT_ID
 from spire.stage import ALLOWED, GET_INVOICE, WIPE_LEDGER, Stage, denied, gate_and_ledger, server_spans
 from spire.workloads import REFUND_AGENT, Json, Spire
 from support.collector import Collector, ReceivedSpan

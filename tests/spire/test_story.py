@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from callgate.dev.agent import CannotReachGate, context_without_svid, open_agent
-from callgate.dev.demo import AGENT_ID, AUDIENCE, AUDITOR_ID, GATE_ID
+from callgate.dev.demo_files import AGENT_ID, AUDIENCE, AUDITOR_ID, GATE_ID
 from callgate.identity.source import SourceEvent, X509Source
 from callgate.identity.spiffe_id import SpiffeId
 from callgate.identity.trust import parse_bundle

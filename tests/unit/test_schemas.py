@@ -36,7 +36,7 @@ issuer: https://gate.acme.test
 policy: [policy.yaml, teams]
 authorities: ["gate.acme.test:8443", "[::1]"]
 allowed_origins: [https://console.acme.test]
-admin: {listen: "[::1]:8444", tls: off}
+admin: {listen: "[::1]:8444", tls: {certificate: a.pem, key: k.pem}}
 servers:
   ledger:
     url: https://ledger.acme.test:8443/mcp
@@ -47,6 +47,17 @@ servers:
 users:
   audience: https://gate.acme.test
   issuers: [{issuer: https://id.acme.test/realm, jwks_uri: "https://id.acme.test/keys?v=1", algorithms: [ES256]}]
+approvals:
+  folder: /var/lib/callgate/approvals
+  url: https://gate.acme.test:8444
+  keep: 7d
+  max_waiting: 5
+  max_waiting_per_workload: 2
+  cool_down: 0s
+  socket: {path: /run/callgate.sock, users: [ada], agents_share_user: true}
+  sign_in: {issuer: https://idp.acme.test/realm, client_id: callgate, client_secret_file: s, scopes: [openid], name_claim: sub, groups_claim: roles, ca_file: ca.pem, idle: 5m, longest: 8h}
+  webhooks: [{name: ops, url: https://hooks.acme.test/callgate, secret_file: w, events: [asked, void], ca_file: ca.pem}]
+  slack: {channel: C0123, token_file: t, signing_secret_file: x, people: {U0123: {name: alice@acme.test, groups: [leads]}}, approve_in_slack: true, api: "http://127.0.0.1:9/api"}
 telemetry: {otlp: "http://127.0.0.1:4318", service_name: gate}
 audit:
   folder: /var/lib/callgate/audit
@@ -76,6 +87,8 @@ screening:
     base64: screen
     text: {definitions: strip, results: pass}
     schemas: required
+owners:
+  - {workloads: ["spiffe://acme.test/**"], people: [bob@acme.test], groups: [billing]}
 packs:
   - {id: c, pack: destructive-sql@1, server: db, except: {rules: [unclear], tools: [migrate], workloads: [spiffe://acme.test/m]}}
   - {pack: secrets@1, server: db, tools: [query], workloads: [spiffe://acme.test/m], when: args.x == 1, shadow: false}
@@ -98,7 +111,10 @@ grants:
     record: full
     mask: [personal, {key: Notes, name: notes}]
     unmask: [phone, national_id, employee]
-    mask_arguments: [ipv4]
+    mask_arguments: [ipv4, {entity: iban, mode: hold}]
+    approval:
+      {groups: [leads], people: [carol, 'local:ada'], needed: 2, stands: 7d, waits: 0s, reason: required, four_eyes: true,
+       sign_in: 5m, repeat: {same: [account, /customer/id], for: 15m, calls: 3}, asks: on_hold}
 denials:
   - {id: b, server: ledger, tools: ["*"], users: {any: true}, between: {days: [sat]}}
 """
@@ -113,7 +129,7 @@ tests:
     history: [{call: ledger/get, ago: 5m}, {denied: true, ago: 1h}, {denied: ledger/get, ago: 10s}]
     call: {server: ledger, tool: get, args: {account: {id: 7}, none: null}, purpose: month-end, size: 7}
     expect: {decision: deny, reason: no_grant, rules: [b], scopes: [x], ttl: 10s, visible: false, shadow: allow}
-  - {name: many, call: {server: ledger, tool: get}, cases: [{who: spiffe://acme.test/a, expect: {decision: allow}}]}
+  - {name: many, call: {server: ledger, tool: get}, cases: [{who: spiffe://acme.test/a, expect: {decision: hold, approvals: [a], mask_arguments: {card: hold}}}]}
 """
 WHOLE = {"config": CONFIG, "policy": POLICY, "policy-test": TESTS}
 SHAPES = {"config": "listen", "policy": "version", "policy-test": "tests"}
@@ -312,13 +328,20 @@ def test_published_schemas_are_those_of_the_code(name: str) -> None:
         ("policy", "[ledger.read,", "['a:{arg.x}',"),
         ("policy", "[ledger.read,", "['a b',"),
         ("policy", "shadow: true", "shadow: 'true'"),
-        ("policy", "shadow: true", "approval: {by: [ann]}"),
+        ("policy", "groups: [leads], people", "peeple"),
+        ("policy", "people: [carol, 'local:ada'], needed: 2", "people: ['spiffe://acme.test/a'], needed: 2"),
+        ("policy", "needed: 2", "needed: 11"),
+        ("policy", "waits: 0s", "waits: 0m"),
+        ("policy", "asks: on_hold", "asks: never"),
+        ("policy", "reason: required", "reason: true"),
+        ("policy", "people: [bob@acme.test], groups: [billing]", "peeple: [bob]"),
         ("policy", "mask: [personal,", "mask: [personnel,"),
         ("policy", "mask: [personal,", "mask: [5,"),
         ("policy", "{key: Notes, name: notes}", "{key: Notes, pattern: x, name: notes}"),
         ("policy", "{key: Notes, name: notes}", "{name: notes}"),
         ("policy", "{key: Notes, name: notes}", "{key: Notes, name: a b}"),
         ("policy", "{entity: card, mode: partial}", "{entity: card, mode: hold}"),
+        ("policy", "{entity: iban, mode: hold}", "{entity: iban, mode: wait}"),
         ("policy", "{entity: card, mode: partial}", "{entity: card, mode: hash}"),
         ("policy", "{entity: card, mode: partial}", "{entity: crad, mode: partial}"),
         ("policy", 'pointer: "/rows/*/name~0x"', "pointer: rows"),
@@ -339,7 +362,7 @@ def test_published_schemas_are_those_of_the_code(name: str) -> None:
         ("policy", "tags: [reads_private]", "tags: [Private]"),
         ("policy-test", "policy: policy.yaml\n", ""),
         ("policy-test", "reason: no_grant", "reason: no_grants"),
-        ("policy-test", "decision: deny", "decision: hold"),
+        ("policy-test", "decision: deny", "decision: held"),
         ("policy-test", "call: ledger/get", "call: get"),
         ("policy-test", "ago: 5m", "ago: 5"),
         ("policy-test", "denied: true", "denied: false"),

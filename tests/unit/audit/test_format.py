@@ -31,7 +31,7 @@ SPAN: dict[str, object] = {
 }
 # Format 1: what programs of others may rely on to be there, kind by kind.
 _ASKED = "decision trace span session mcp_session address caller leaf svid server method tool revision args size rpc"
-_ASKED += " user purpose dry_run policy reason rules more_rules shadow path definition masked_arguments"
+_ASKED += " user purpose dry_run policy reason rules more_rules shadow path definition masked_arguments approval"
 FORMAT_1 = {
     Kind.SEGMENT: "origin segment peaks open",
     Kind.START: "version instance issuer key policy",
@@ -48,6 +48,10 @@ FORMAT_1 = {
     Kind.RECOVERY: "cut_bytes cut_sha256 orphans",
     Kind.CLOCK: "step_us",
     Kind.RETENTION: "deleted why",
+    Kind.APPROVAL: (
+        "happening approval binding caller server tool args definition policy user rules session asked_by decision trace"
+        " by verdict reason cover calls used expires"
+    ),
 }
 WRITTEN_ONCE: dict[Kind, dict[str, object]] = {
     Kind.START: {
@@ -64,6 +68,37 @@ WRITTEN_ONCE: dict[Kind, dict[str, object]] = {
     Kind.RECOVERY: {"orphans": 2, "cut_bytes": 17, "cut_sha256": HASH},
     Kind.CLOCK: {"step_us": -3_600_000_000},
     Kind.RETENTION: {"deleted": [HASH], "why": "age"},
+    Kind.APPROVAL: {
+        "happening": "approved",
+        "approval": ID,
+        "binding": HASH,
+        "caller": "spiffe://acme.test/a",
+        "server": "ledger",
+        "tool": "refund",
+        "args": HASH,
+        "definition": f"sha256:{HASH}",
+        "policy": f"sha256:{HASH}",
+        "user": {"issuer": "https://id.acme.test", "subject": "ann"},
+        "rules": ["refunds-over-500"],
+        "session": "5e" * 8,
+        "asked_by": ID,
+        "decision": ID,
+        "trace": ID,
+        "by": {
+            "name": "alice@acme.test",
+            "means": "oidc",
+            "issuer": "https://idp.acme.test",
+            "subject": "248289761001",
+            "uid": 1000,
+            "signed_in": 1_767_787_000,
+        },
+        "verdict": "approve",
+        "reason": "as agreed",
+        "cover": {"calls": 5, "seconds": 900},
+        "calls": 5,
+        "used": 0,
+        "expires": 1_767_788_000,
+    },
 }
 
 
@@ -82,6 +117,7 @@ def made() -> MadeLog:
         "mcp_session": "5e" * 8,
         "definition": f"sha256:{HASH}",
         "masked_arguments": ["card=1"],
+        "approval": {"id": ID, "by": ["alice@acme.test"], "use": 1},
     }
     log.call(**more)
     log.call(tool=None, status="cancelled")
@@ -153,7 +189,18 @@ def test_takes_records_of_every_kind_as_they_are_written(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_every_field_of_the_format_is_in_some_record_here(kind: Kind) -> None:
     written = {name for record in RECORDS if record["kind"] == kind for name in record}
-    same_as_intents = {"mcp_session", "user", "purpose", "dry_run", "more_rules", "shadow", "args", "tool", "rpc"}
+    same_as_intents = {
+        "mcp_session",
+        "user",
+        "purpose",
+        "dry_run",
+        "more_rules",
+        "shadow",
+        "args",
+        "tool",
+        "rpc",
+        "approval",
+    }
     known = {field.name for field in fields_of(kind)}
 
     assert known - written <= (same_as_intents if kind is Kind.ABSORBED else set())
@@ -236,6 +283,14 @@ def test_only_an_outcome_that_recovery_wrote_may_say_so_little(name: str) -> Non
         ("summary", {"counts": [{"stage": "accept", "reason": "denied", "count": 0}]}),
         ("retention", {"why": "boredom"}),
         ("clock", {"step_us": "1"}),
+        ("approval", {"happening": "asked nicely"}),
+        ("approval", {"approval": "1"}),
+        ("approval", {"by": "alice@acme.test"}),
+        ("approval", {"by": {"name": "alice@acme.test", "means": "a chat button"}}),
+        ("approval", {"verdict": "perhaps"}),
+        ("approval", {"args": {"amount": 5}}),
+        ("approval", {"cover": {"calls": 0, "seconds": 1}}),
+        ("intent", {"approval": {"by": ["alice@acme.test"]}}),
     ],
 )
 def test_refuses_a_value_that_the_field_cannot_have(kind: str, changed: dict[str, object]) -> None:

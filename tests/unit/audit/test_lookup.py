@@ -4,7 +4,7 @@ import pytest
 
 from callgate.audit.chain import Kind
 from callgate.audit.checkpoint import CheckpointKey
-from callgate.audit.lookup import MAX_FOUND, ids_beginning, is_id, policy_record
+from callgate.audit.lookup import MAX_FOUND, approvals_in, ids_beginning, is_id, policy_record
 from support.audit_logs import ORIGIN, MadeLog
 
 
@@ -34,6 +34,20 @@ def test_finds_each_id_once_in_its_order_over_all_files(tmp_path: Path) -> None:
     assert ids_beginning(folder, "decision", "beef") == ["beef3", "beef1", "beef2", "beef0"]
     assert ids_beginning(folder, "trace", "feed") == ["feed1", "feed2"]
     assert ids_beginning(folder, "decision", "dead") == []
+
+
+def test_finds_what_people_said_in_a_session_also_after_its_last_request(tmp_path: Path) -> None:
+    log = MadeLog()
+    log.approval("asked", approval="aa" * 16)
+    log.approval("asked", session="77" * 8)
+    log.refusal(tool="refund", reason="approval_required", purpose='"kind":"approval"')
+    log.approval("asked", approval="bb" * 16)
+    log.approval("denied", approval="aa" * 16, by="alice@acme.test")
+
+    found = approvals_in(written(log, tmp_path), "5e" * 8, 0)
+
+    said = {name: [each.record["happening"] for each in records] for name, records in found.items()}
+    assert said == {"aa" * 16: ["asked", "denied"], "bb" * 16: ["asked"]}
 
 
 def test_an_id_that_is_given_whole_is_that_one_even_where_others_begin_with_it(tmp_path: Path) -> None:

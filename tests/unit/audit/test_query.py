@@ -39,6 +39,21 @@ ENTRY = Entry(
     },
     {"status": "failed", "reason": "upstream_timeout"},
 )
+APPROVAL = Entry(
+    {
+        "seq": 5,
+        "kind": "approval",
+        "time": "2026-01-07T11:52:00.000000000Z",
+        "happening": "approved",
+        "approval": "ad" * 16,
+        "asked_by": "ab" * 16,
+        "caller": "spiffe://acme.test/ns/billing/sa/agent",
+        "server": "ledger",
+        "tool": "refund",
+        "session": "5e5e5e5e5e5e5e5e",
+        "reason": "no_grant",
+    }
+)
 REFUSED = Entry({"seq": 4, "kind": "refusal", "time": "2026-01-07T11:51:00.000000000Z", "reason": "no_grant"})
 
 
@@ -196,3 +211,58 @@ def test_counted_refusals_are_told_as_far_as_they_may_be_wanted() -> None:
 
 def test_counts_that_are_none_count_nothing() -> None:
     assert Query().counted(summary(counts=[{"reason": "no_grant", "count": -5}, "x", {"count": "7"}])).total() == 0
+
+
+WITH_APPROVALS = frozenset({"intent", "refusal", "approval"})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(kinds=WITH_APPROVALS),
+        Query(kinds=WITH_APPROVALS, approval="adad"),
+        Query(kinds=WITH_APPROVALS, agents=(Agents.parse("billing"),), servers=frozenset({"ledger"})),
+        Query(kinds=WITH_APPROVALS, tools=(read_tool("re*"),)),
+        Query(kinds=WITH_APPROVALS, session="5e5e"),
+        # The call that asked.
+        Query(kinds=WITH_APPROVALS, decision="abab"),
+    ],
+)
+def test_what_a_person_said_is_wanted_beside_the_calls_that_it_is_about(query: Query) -> None:
+    assert query.matches(APPROVAL)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(),
+        Query(kinds=WITH_APPROVALS, approval="aeae"),
+        Query(kinds=WITH_APPROVALS, agents=(Agents.parse("nobody"),)),
+        Query(kinds=WITH_APPROVALS, tools=(read_tool("get_*"),)),
+        Query(kinds=WITH_APPROVALS, session="7777"),
+        Query(kinds=WITH_APPROVALS, decision="cdcd"),
+        Query(kinds=WITH_APPROVALS, until=Bound.parse("2026-01-07T11:50:00Z", NOW)),
+        # It is no decision, and a person's words are no reason of the gate's.
+        Query(kinds=WITH_APPROVALS, verdict="allow"),
+        Query(kinds=WITH_APPROVALS, reasons=frozenset({"no_grant"})),
+        Query(kinds=WITH_APPROVALS, statuses=frozenset({"answered"})),
+        Query(kinds=WITH_APPROVALS, methods=frozenset({"tools/call"})),
+        Query(kinds=WITH_APPROVALS, jti="JTI-"),
+    ],
+)
+def test_what_a_person_said_is_no_part_of_another_question(query: Query) -> None:
+    assert not query.matches(APPROVAL)
+
+
+def test_a_held_call_is_neither_among_the_allowed_nor_among_the_denied() -> None:
+    held = Entry({"kind": "refusal", "time": "2026-01-07T11:51:00.000000000Z", "reason": "approval_required"})
+    assert [Query(verdict=verdict).matches(held) for verdict in ("allow", "deny", "hold")] == [False, False, True]
+    assert not Query(verdict="hold").matches(REFUSED)
+
+
+def test_what_was_only_counted_is_held_where_its_reason_says_so() -> None:
+    counts = [{"reason": "approval_required", "count": 2}, {"reason": "no_grant", "count": 3}]
+    summary = Entry({"kind": "summary", "time": "2026-01-07T11:51:00.000000000Z", "counts": counts})  # type: ignore[dict-item]
+    assert Query(verdict="hold").counted(summary) == Counter(approval_required=2)
+    assert Query(verdict="deny").counted(summary) == Counter(no_grant=3)
+    assert Query(approval="adad").counted(summary) == Counter()

@@ -40,7 +40,7 @@ def read(message: JsonObject, revision: str, *, handle: str | None = None, dry_r
 
 
 def entry(verdict: str = "allow", reason: str = "", status: str = "answered", **outcome: object) -> Entry:
-    if verdict == "deny":
+    if verdict != "allow":
         return Entry({"kind": "refusal", "seq": 1, "reason": reason, "stage": "decide"})
     ended: JsonObject = {"kind": "outcome", "status": status, "reason": reason, **outcome}  # type: ignore[dict-item]
     return Entry({"kind": "intent", "seq": 1, "reason": ""}, ended)
@@ -130,7 +130,8 @@ def test_every_refusal_of_the_gates_own_is_read_as_one() -> None:
         assert isinstance(found, Said)
         assert found.is_dry_run == (reason is Reason.DRY_RUN)
         let_through = reason.startswith(("upstream_", "answer_", "text_"))
-        assert found.decision == ("allow" if found.is_dry_run or let_through else "deny"), reason
+        held = reason is Reason.APPROVAL_REQUIRED
+        assert found.decision == ("allow" if found.is_dry_run or let_through else "hold" if held else "deny"), reason
 
 
 DRY = Said("allow", "", "not_forwarded", is_dry_run=True)
@@ -150,6 +151,13 @@ DRY = Said("allow", "", "not_forwarded", is_dry_run=True)
         (entry("deny", "rate_limited"), Said("deny", "no_grant", "refused"), [("reason", "rate_limited", "no_grant")]),
         (entry(), Said("deny", "denied", "refused"), [("decision", "allow", "deny (denied)")]),
         (entry("deny", "denied"), DRY, [("decision", "deny (denied)", "allow")]),
+        (entry("hold", "approval_required"), Said("hold", "approval_required", "refused"), []),
+        (entry(), Said("hold", "approval_required", "refused"), [("decision", "allow", "hold (approval_required)")]),
+        (
+            entry("hold", "approval_required"),
+            Said("deny", "approval_denied", "refused"),
+            [("decision", "hold (approval_required)", "deny (approval_denied)")],
+        ),
         (entry(), Said("allow", "", "tool_error"), [("status", "answered", "tool_error")]),
         (
             entry(status="failed", reason="upstream_timeout"),

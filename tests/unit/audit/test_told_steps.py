@@ -52,6 +52,35 @@ def test_steps_are_the_sessions_requests_alone_numbered_and_timed_from_its_first
     assert (second.number, second.offset_us, second.entry.tool) == (2, 100_000, "wipe_ledger")
 
 
+def test_a_call_that_waits_for_a_person_is_held_and_not_denied() -> None:
+    log = MadeLog()
+    log.refusal(tool="refund", reason="approval_required", stage="approve", approval={"id": "ad" * 16})
+
+    (step,) = steps(log)
+
+    assert step.tone is Tone.HELD
+    assert ending_words(step) == "approval_required: A person has to agree to this call first"
+    assert overview(log).status is Tone.HELD
+
+
+def test_a_call_that_a_person_denied_is_denied() -> None:
+    log = MadeLog()
+    log.refusal(tool="refund", reason="approval_denied", stage="approve", approval={"id": "ad" * 16})
+    assert [step.tone for step in steps(log)] == [Tone.DENIED]
+
+
+def test_a_step_has_the_records_of_its_own_approval() -> None:
+    log = MadeLog()
+    log.call(tool="refund", approval={"id": "ad" * 16, "by": ["alice@acme.test"], "use": 1})
+    log.call(tool="refund")
+    said = (Entry({"kind": "approval", "approval": "ad" * 16}),)
+
+    first, second = steps_of(entries(log), overview(log), approvals={"ad" * 16: said, "ae" * 16: ()})
+
+    assert (first.approval, first.entry.approvers) == (said, ("alice@acme.test",))
+    assert (second.approval, second.entry.approvers) == ((), ())
+
+
 def test_a_step_tells_the_whole_path_the_rules_and_the_token_but_never_the_token_itself() -> None:
     log = MadeLog()
     log.call(tool="refund", grant="refunds-under-500")

@@ -70,6 +70,7 @@ def test_the_same_as_json() -> None:
     assert found(called("SELECT 1", "--format", "json"))["screening"] == {
         "mask": {"email": "redact", "card": "partial", "note": "drop"},
         "mask_arguments": {"secret": "deny", "card": "redact"},
+        "hold": [],
         "base64": "deny",
         "text": {"definitions": "deny", "results": "pass"},
         "schemas": "required",
@@ -117,4 +118,5 @@ def test_what_a_workload_may_do_as_json() -> None:
         "tools": ["*"],
         "mask": {"email": "redact", "phone": "redact", "card": "partial"},
         "mask_arguments": {"secret": "deny"},
+        "hold": [],
     }

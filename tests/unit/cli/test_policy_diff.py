@@ -131,6 +131,8 @@ def test_json_has_all_of_it(place: Place) -> None:
     assert found["changes"] == {
         "allow_to_deny": 0,
         "deny_to_allow": 0,
+        "allow_to_hold": 0,
+        "hold_to_allow": 0,
         "other_terms": 2,
         "other_reason": 0,
         "cannot_be_told": 0,

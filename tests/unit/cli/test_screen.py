@@ -100,6 +100,17 @@ def test_arguments_that_a_rule_denies_are_refused(policy: str) -> None:
     assert CARD not in result.output
 
 
+def test_what_a_person_has_to_agree_to_is_told_and_passed_on(tmp_path: Path) -> None:
+    path = tmp_path / "held.yaml"
+    path.write_text(POLICY.replace("mode: deny", "mode: hold"))
+    options = ("--policy", str(path), "--server", "db", "--tool", "query", "--arguments")
+
+    result = run({"query": f"select '{CARD}'"}, *options)
+    assert (result.exit_code, json.loads(result.stdout)) == (MASKED, {"query": f"select '{CARD}'"})
+    assert result.stderr == "held for a person to agree: card\n"
+    assert json.loads(run({"query": CARD}, *options, "--format", "json").stdout)["held"] == ["card"]
+
+
 def test_a_call_that_breaks_a_pack_is_denied_with_the_sentence_of_the_rule(policy: str) -> None:
     result = run({"query": "DROP TABLE users"}, "-p", policy, "--server", "db", "--tool", "query", "--arguments")
 
@@ -121,6 +132,7 @@ def test_tells_a_program_all_of_it_as_json() -> None:
         "verdict": "found",
         "output": "[email]",
         "masked": {"email": 1},
+        "held": [],
         "deceptive": {"zero_width": 1},
         "broken": [],
         "refused": None,

@@ -8,7 +8,7 @@ from callgate.cli.tree import render
 from callgate.errors import Reason
 from callgate.telemetry import names
 from callgate.trace import Finding, Outcome, Stage
-from support.decision_traces import AGENT, allowed, denied, record, refused_at, trace_of
+from support.decision_traces import AGENT, USUAL, allowed, approved, denied, held, record, refused_at, trace_of
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -26,7 +26,7 @@ def test_an_allowed_call_shows_who_what_every_stage_and_the_trace() -> None:
     title, who, *rest = _lines(text)
     assert title.startswith("✓ allowed  tools/call get_invoice on ledger")
     assert who.strip() == AGENT
-    assert [line.split()[2] for line in _branches(text)] == [str(stage) for stage in Stage]
+    assert [line.split()[2] for line in _branches(text)] == [str(stage) for stage in USUAL]
     assert "trace 4bf92f3577b34da6a3ce929d0e0e4736  decision 01J-decision" in rest[-1]
 
 
@@ -54,11 +54,28 @@ def test_a_denied_call_shows_the_reason_and_the_rules_with_default_deny_last() -
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_refusal_at_any_stage_marks_that_stage_and_names_what_was_not_reached(stage: Stage) -> None:
     text = render(refused_at(stage, Reason.INTERNAL), colour=False)
-    position = list(Stage).index(stage)
+    passed = [each for each in USUAL if list(Stage).index(each) < list(Stage).index(stage)]
+    position = len(passed)
     marks = [line.split()[1] for line in _branches(text)]
     assert marks[: position + 1] == ["✓"] * position + ["✗"]
-    beyond = ", ".join(list(Stage)[position + 1 :])
+    beyond = ", ".join(each for each in USUAL if list(Stage).index(each) > list(Stage).index(stage))
     assert ("not reached: " + beyond in text) == bool(beyond)
+
+
+def test_an_approved_call_shows_what_was_asked_and_how_it_was_agreed_to() -> None:
+    lines = _lines(render(approved(), colour=False))
+    assert lines[0].startswith("✓ allowed")
+    (stage,) = (line for line in lines if " approve " in line)
+    assert f"approval {'ad' * 16}  used  after 12.5 s" in stage
+    after = lines[lines.index(stage) + 1 :][:2]
+    assert ["a person was asked" in after[0], "approved by one person (oidc)" in after[1]] == [True, True]
+
+
+def test_a_held_call_is_neither_allowed_nor_denied() -> None:
+    title, why, *rest = _lines(render(held(), colour=False))
+    assert title.startswith("‖ held  tools/call get_invoice on ledger")
+    assert why.strip() == "approval_required"
+    assert any("not reached: mint, record, forward, screen, respond" in line for line in rest)
 
 
 def test_an_allowed_call_that_the_tool_server_failed_says_both() -> None:

@@ -139,7 +139,7 @@ def test_a_secret_in_an_unlisted_attribute_never_reaches_the_wire(collector: Col
     telemetry = Telemetry.from_settings(collector.url, SERVICE)
     telemetry.record(trace_of(*(record(s, attributes={"gen_ai.tool.call.arguments": "canary-7f3a"}) for s in Stage)))
     telemetry.close()
-    assert len(collector.spans) == 4
+    assert len(collector.spans) == 5
     assert b"canary" not in collector.raw
 
 
@@ -162,7 +162,8 @@ def test_a_batch_holds_no_more_spans_than_its_limit() -> None:
     exporter.gate.set()
     assert telemetry.flush(5)
     telemetry.close()
-    assert max(exporter.batches) == 16
+    # Of traces with as many spans as there can be.
+    assert max(exporter.batches) == 12
     assert sum(exporter.batches) == 51 * 4
 
 

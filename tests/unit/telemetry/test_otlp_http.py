@@ -93,7 +93,9 @@ def test_the_collectors_retry_after_is_waited_for(clients: list[OtlpClient]) -> 
 
 
 @pytest.mark.parametrize(
-    "when", ["3600", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(days=1))]
+    "when",
+    ["3600", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(days=1))],
+    ids=["an hour", "for ever", "a date"],
 )
 def test_a_retry_after_that_the_timeout_does_not_allow_ends_it_at_once(when: str, clients: list[OtlpClient]) -> None:
     with Collector(answers=[Answer(429, {"Retry-After": when})]) as collector:

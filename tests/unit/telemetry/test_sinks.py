@@ -58,7 +58,7 @@ def test_a_batch_is_one_request() -> None:
 def test_a_large_batch_is_several_requests_of_a_bounded_size() -> None:
     with Collector() as collector:
         assert _delivered(collector, *map(_large, range(20))) == Delivery()
-    assert len(collector.spans) == 20 * 4
+    assert len(collector.spans) == 20 * 5
     assert collector.requests > 1
     assert all(len(request.body) < REQUEST_MAX_BYTES + 1024 for request in collector.received)
 
@@ -66,7 +66,7 @@ def test_a_large_batch_is_several_requests_of_a_bounded_size() -> None:
 def test_of_several_requests_only_what_was_refused_is_lost() -> None:
     with Collector(answers=[Answer(413)]) as collector:
         delivery = _delivered(collector, *map(_large, range(20)))
-    assert delivery.lost == 20 - len(collector.spans) // 4
+    assert delivery.lost == 20 - len(collector.spans) // 5
     assert 0 < delivery.lost < 20
     assert delivery.why.startswith("HTTP 413")
 

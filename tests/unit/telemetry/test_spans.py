@@ -25,7 +25,9 @@ from support.decision_traces import (
     START_NS,
     TRACE_ID,
     allowed,
+    approved,
     denied,
+    held,
     record,
     refused_at,
     trace_of,
@@ -38,6 +40,7 @@ _REASON_AT = {
     Stage.IDENTIFY: Reason.METHOD_NOT_SERVED,
     Stage.DECIDE: Reason.DENIED,
     Stage.INSPECT: Reason.ARGUMENTS_DENIED,
+    Stage.APPROVE: Reason.APPROVAL_REQUIRED,
     Stage.MINT: Reason.MINT_FAILED,
     Stage.RECORD: Reason.AUDIT_UNAVAILABLE,
     Stage.FORWARD: Reason.UPSTREAM_TIMEOUT,
@@ -210,14 +213,44 @@ def test_a_denial_names_the_json_rpc_code_the_reason_and_the_message() -> None:
     assert [span.name for span in spans] == ["tools/call refund", "authorize"]
 
 
+def test_a_call_that_a_person_agreed_to_has_a_span_of_the_wait_with_what_happened_as_its_events() -> None:
+    spans = spans_of(approved())
+    server = _only(spans, SpanKind.SERVER)
+    span = _only(spans, SpanKind.INTERNAL, "approve")
+    assert span.parent is not None
+    assert span.parent.span_id == _ids(server)[1]
+    assert len({_ids(each) for each in spans}) == len(spans) == 5
+    assert [dict(event.attributes or {})["callgate.rule.why"] for event in span.events] == [
+        "a person was asked",
+        "approved by one person (oidc)",
+    ]
+    assert _attributes(span) == {
+        "callgate.approval.id": "ad" * 16,
+        "callgate.approval.state": "used",
+        "callgate.approval.waited_s": 12.5,
+        "callgate.approval.people": 1,
+        "callgate.approval.means": ("oidc",),
+        "callgate.approval.repeat": False,
+    }
+
+
+def test_a_call_that_waits_in_vain_is_held_and_neither_allowed_nor_denied() -> None:
+    spans = spans_of(held())
+    for span in (_only(spans, SpanKind.SERVER), _only(spans, SpanKind.INTERNAL, "authorize")):
+        assert _attributes(span)["callgate.decision"] == "hold"
+    assert _attributes(_only(spans, SpanKind.INTERNAL, "approve"))["error.type"] == "approval_required"
+    assert _attributes(_only(spans, SpanKind.SERVER))["error.type"] == "-31202"
+
+
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_refusal_at_any_stage_is_exactly_one_trace_that_names_every_stage_passed(stage: Stage) -> None:
     trace = refused_at(stage, _REASON_AT[stage])
     spans = spans_of(trace)
     server = _only(spans, SpanKind.SERVER)
-    reached = list(Stage)[: list(Stage).index(stage) + 1]
+    before = list(Stage)[: list(Stage).index(stage)]
+    reached = [*(passed for passed in before if passed is not Stage.APPROVE), stage]
     assert {_ids(span)[0] for span in spans} == {TRACE_ID}
-    assert len(spans) == 1 + len({Stage.DECIDE, Stage.MINT, Stage.FORWARD} & set(reached))
+    assert len(spans) == 1 + len({Stage.DECIDE, Stage.APPROVE, Stage.MINT, Stage.FORWARD} & set(reached))
     path = [f"{passed}=ok" for passed in reached[:-1]] + [f"{stage}=refused:{_REASON_AT[stage]}"]
     assert _attributes(server)["callgate.decision.path"] == tuple(path)
     assert server.status.status_code is StatusCode.ERROR
@@ -357,7 +390,7 @@ def test_an_attribute_that_no_convention_lists_is_dropped_and_counted() -> None:
     spans = spans_of(trace)
     assert canary not in str(encode_spans(spans))
     assert _attributes(_only(spans, SpanKind.SERVER))["callgate.attributes.dropped"] == len(strays) * (
-        len(Stage) - len(("decide", "mint", "forward"))
+        len(Stage) - len(("decide", "approve", "mint", "forward"))
     )
     assert _attributes(_only(spans, SpanKind.CLIENT))["callgate.attributes.dropped"] == len(strays)
 
