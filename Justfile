@@ -7,9 +7,11 @@ _default:
 demo *ARGS:
     @uv run --quiet callgate demo {{ARGS}}
 
-# Every test that needs nothing beyond the package index, and a browser; in two processes (`just test -n 0`: in one)
+# Every test that needs nothing beyond the package index, and a browser: in two processes (`just test -n 0`: in one), then,
+# without arguments, what measures and wants the machine for itself
 test *ARGS: browser
-    uv run pytest -n 2 --dist loadfile -m "not spire and not go" {{ARGS}}
+    uv run pytest -n 2 --dist loadfile -m "not spire and not go and not quiet" {{ARGS}}
+    {{ if ARGS == "" { "uv run pytest -m quiet" } else { "" } }}
 
 # Chromium for the tests of the approvals page: the system's own, or else one that Playwright fetches
 browser:

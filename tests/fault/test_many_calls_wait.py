@@ -15,6 +15,7 @@ ROUNDS = 12
 MAX_BYTES_A_CALL = 100 * 1024
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(300)
 async def test_a_thousand_calls_wait_and_all_go_on_after_one_decision(tmp_path: Path) -> None:
     async with running(tmp_path, waits="10m") as at:

@@ -37,7 +37,7 @@ grants:
 """
 MORE: Final = (
     "    max_concurrent: 4000\n    max_concurrent_per_workload: 4000\n"
-    "limits: {max_connections: 4000, max_connections_per_workload: 4000, handshake_s: 60, idle_s: 300}\n"
+    "limits: {max_connections: 4000, max_connections_per_workload: 4000, handshake_s: 60, idle_s: 300, requests_per_connection: 100000}\n"
     "approvals: {max_waiting_per_workload: 4000, socket: {agents_share_user: true}}\n"
 )
 PATIENCE_S: Final = 90.0

@@ -207,8 +207,11 @@ def _names(names: Iterable[str], allowance: Allowance) -> tuple[Pieces, ...]:
     return tuple(short(name, allowance) for name in list(names)[:_MAX_NAMES])
 
 
+_DECIDED: Final = {"allow": "allowed", "deny": "refused", "hold": "waited for a person"}
+
+
 def _earlier(before: Before, allowance: Allowance) -> Earlier:
-    words = (before.server, before.tool, before.decision, before.reason)
+    words = (before.server, before.tool, _DECIDED.get(before.decision, before.decision), before.reason)
     return Earlier(when(before.at), *(short(word, allowance) for word in words))
 
 
