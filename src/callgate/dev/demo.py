@@ -4,6 +4,7 @@ Everything but the source of trust is what production uses: the development Work
 stands, and the rest (mutual TLS, decisions, tokens, a FastMCP tool server, the official MCP client) is real.
 """
 
+import random
 import socket
 import subprocess
 import sys
@@ -57,6 +58,10 @@ from callgate.trace import DecisionTrace
 
 # What starting one part may take on a slow laptop.
 PATIENCE_S = 30.0
+# Below those that Linux hands out by itself (ip_local_port_range, from 32768): one that is free stays so until somebody
+# asks for it by its number.
+_PORTS = range(20_000, 32_000)
+_PORTS_TRIED = 1_000
 
 # Who has it can read what was recorded; a gate never does.
 AUDITOR_KEY = "auditor.txt"
@@ -186,9 +191,19 @@ async def _announced_port(process: trio.Process) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now: gate and tool server have to know each other's before either runs."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports that are free now: gate and tool server have to know each other's before either runs.
+
+    Raises OSError where hardly any is.
+    """
+    sockets: list[socket.socket] = []
     try:
+        for port in random.sample(_PORTS, _PORTS_TRIED):
+            if len(sockets) == count:
+                break
+            with suppress(OSError):
+                sockets.append(socket.create_server(("127.0.0.1", port)))
+        else:
+            raise OSError("this machine has no free port between 20000 and 32000")
         return [sock.getsockname()[1] for sock in sockets]
     finally:
         for sock in sockets:
