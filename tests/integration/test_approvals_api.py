@@ -8,12 +8,12 @@ import pytest
 import trio
 
 from callgate.approvals.happened import Happening
-from callgate.approvals.model import State
+from callgate.approvals.model import Request, State
 from callgate.approvals.site.bodies import MAX_BODY_BYTES, MAX_DECISIONS
 from callgate.net.local_listener import Credentials
 from callgate.policy.approval import Owners
 from support.admin_api import check_sent
-from support.approval_site import CAROL, LEAD, REFUNDS, STRANGER, approval_site, person, policy_numbered
+from support.approval_site import CAROL, LEAD, REFUNDS, STRANGER, Site, approval_site, person, policy_numbered
 
 NO_SUCH_ID = "f" * 32
 
@@ -236,23 +236,37 @@ async def test_a_thousand_are_denied_by_one_request_of_bounded_size(tmp_path: Pa
     assert [each["state"] for each in results] == ["denied"] * MAX_DECISIONS
 
 
-@pytest.mark.parametrize("verdicts", [("approve", "approve"), ("deny", "deny"), ("approve", "deny")])
-async def test_of_a_double_click_one_counts(tmp_path: Path, verdicts: tuple[str, str]) -> None:
-    async with approval_site(tmp_path) as site:
-        request = await site.asked(account="A-1")
-        alice, path = await site.browser(LEAD), f"/api/v1/approvals/{request.id}/decision"
-        statuses: list[int] = []
+async def clicked(site: Site, *verdicts: str) -> tuple[list[int], Request]:
+    """The statuses of these clicks at once, and what the request came to."""
+    request = await site.asked(account="A-1")
+    alice, path = await site.browser(LEAD), f"/api/v1/approvals/{request.id}/decision"
+    statuses: list[int] = []
 
-        async def click(verdict: str) -> None:
-            statuses.append((await alice.post(path, site.decision(request, verdict))).status)
+    async def click(verdict: str) -> None:
+        statuses.append((await alice.post(path, site.decision(request, verdict))).status)
 
-        async with trio.open_nursery() as nursery:
-            for verdict in verdicts:
-                nursery.start_soon(click, verdict)
-        found = await site.desk.opened(request.id, None)
-    assert sorted(statuses) == [200, 409]
+    async with trio.open_nursery() as nursery:
+        for verdict in verdicts:
+            nursery.start_soon(click, verdict)
+    found = await site.desk.opened(request.id, None)
     assert found is not None
+    return statuses, found
+
+
+@pytest.mark.parametrize("verdict", ["approve", "deny"])
+async def test_of_a_double_click_one_counts(tmp_path: Path, verdict: str) -> None:
+    async with approval_site(tmp_path) as site:
+        statuses, found = await clicked(site, verdict, verdict)
+    assert sorted(statuses) == [200, 409]
     assert len(found.votes) == 1
+
+
+async def test_of_both_answers_at_once_the_denial_holds(tmp_path: Path) -> None:
+    async with approval_site(tmp_path) as site:
+        statuses, found = await clicked(site, "approve", "deny")
+    # What was approved first can be denied after all; what was denied first cannot be approved.
+    assert sorted(statuses) in ([200, 200], [200, 409])
+    assert found.state is State.DENIED
 
 
 async def test_a_decision_counts_although_the_browser_has_gone_meanwhile(tmp_path: Path) -> None:
